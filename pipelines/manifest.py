@@ -1,0 +1,221 @@
+"""``manifest.json``: everything needed to run a model, read with the path of any bad key, sealed against edits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.errors import ManifestError, SealError
+from pipelines.specs import (
+    CenterCrop,
+    Count,
+    DetectionHead,
+    Head,
+    ImageSpec,
+    Positive,
+    Probability,
+    SegmentationHead,
+    Spec,
+    TensorSpec,
+)
+
+MANIFEST_FILE = "manifest.json"
+GRAPH_FILE = "model.onnx"
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+SEALED_KEYS = ("head", "image", "inputs", "labels", "outputs")
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RawTolerance(Spec):
+    """A raw output may differ by ``atol + rtol * |reference|``, element by element."""
+
+    rtol: Annotated[float, Field(ge=0)]
+    atol: Annotated[float, Field(ge=0)]
+
+
+class GoldenTolerance(Spec):
+    """How far a replay may be from the reference; the reason for each value is in ``reason``.
+
+    Attributes:
+        pixel_levels: most levels of 255 that a uint8 row value may differ.
+        pixel_fraction: largest part of the row values that may differ at all.
+        raw: by execution provider.
+        score: absolute, for probabilities; results within this of a threshold are left out and counted.
+        box_iou: least IoU of a matched box.
+        point_px: most pixels of the original image that a keypoint or outline point may move.
+        mask_iou: least IoU of each class's mask.
+        cosine: least cosine of an embedding.
+        reason: why these values.
+    """
+
+    pixel_levels: Annotated[int, Field(ge=0, le=8)]
+    pixel_fraction: Probability
+    raw: Mapping[str, RawTolerance]
+    score: Probability
+    box_iou: Probability
+    point_px: Positive
+    mask_iou: Probability
+    cosine: Probability
+    reason: str
+
+
+class GoldenOptions(Spec):
+    """Options of one recorded decode; null means the manifest's own value."""
+
+    score_threshold: Probability | None
+    iou_threshold: Probability | None
+
+
+class GoldenSample(Spec):
+    """A sample image and its recorded reference, as paths inside the package."""
+
+    image: str
+    record: str
+
+
+class Golden(Spec):
+    """Reference results that every load must reproduce.
+
+    Attributes:
+        reference: whose results: the ``torch`` model, the ``upstream`` project, or ``onnxruntime`` itself (stability
+            only, not correctness).
+        recorded_with: versions and script of the recording.
+        options: each sample is decoded once with each.
+        samples: one to four.
+        tolerance: of the comparison.
+    """
+
+    reference: Literal["torch", "upstream", "onnxruntime"]
+    recorded_with: Mapping[str, str]
+    options: tuple[GoldenOptions, ...] = Field(min_length=1)
+    samples: tuple[GoldenSample, ...] = Field(min_length=1, max_length=4)
+    tolerance: GoldenTolerance
+
+
+class Metric(Spec):
+    """A measured figure and the data that it was measured on."""
+
+    value: float
+    split: str
+
+
+class Provenance(Spec):
+    """Where the graph comes from: versions by tool, measured metrics, the export's parity report."""
+
+    tools: Mapping[str, str]
+    opset: int
+    metrics: Mapping[str, Metric]
+    parity: Mapping[str, Any] | None
+
+
+class ModelManifest(Spec):
+    """One package's manifest, schema 1."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    version: Count
+    description: str
+    license: str
+    source: str
+    image: ImageSpec
+    head: Head
+    labels: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    files: Mapping[str, Sha256]
+    golden: Golden
+    seal: Sha256
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        known = {output.name for output in self.outputs}
+        for name in head_outputs(self.head):
+            if name not in known:
+                raise ValueError(f"head names output {name!r}, the graph's outputs are {sorted(known)}")
+        if isinstance(self.head, SegmentationHead) and isinstance(self.image.fit, CenterCrop):
+            raise ValueError("segmentation needs a fit that keeps the whole image, got center_crop")
+        if self.inputs[0].dtype != self.image.dtype:
+            raise ValueError(f"image.dtype is {self.image.dtype}, the graph's input is {self.inputs[0].dtype}")
+        return self
+
+
+def head_outputs(head: Head) -> tuple[str, ...]:
+    """The graph outputs that a head reads."""
+    if not isinstance(head, DetectionHead):
+        return (head.output,)
+    decoder = head.decoder
+    if decoder.kind == "center_heatmap":
+        names = (decoder.heatmap, decoder.size, decoder.offset, decoder.landmarks)
+        return tuple(name for name in names if name is not None)
+    return decoder.outputs if decoder.kind == "yolo_grid" else (decoder.output,)
+
+
+def seal_of(raw: Mapping[str, Any]) -> str:
+    """SHA-256 over the canonical JSON of the recipe keys of a manifest as it stands in the file."""
+    recipe = {key: raw[key] for key in SEALED_KEYS}
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_manifest(raw: Mapping[str, Any], *, where: str = MANIFEST_FILE) -> ModelManifest:
+    """Validate a manifest's JSON object; raises ManifestError with the path of the first bad key."""
+    try:
+        return ModelManifest.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise ManifestError(f"{where}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ManifestError(f"{where}: {error}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first validation error as ``path.to.key: what must hold (got value)``."""
+    problem = error.errors(include_url=False)[0]
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+    path = "".join(parts).lstrip(".") or "manifest"
+    got = problem.get("input")
+    shown = "" if isinstance(got, dict | list) or problem["type"] == "missing" else f" (got {got!r:.80})"
+    more = f"; and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{path}: {problem['msg'].removeprefix('Value error, ')}{shown}{more}"
+
+
+def read_raw_manifest(folder: Path) -> dict[str, Any]:
+    """Read ``manifest.json`` of a package folder as a JSON object; raises ManifestError."""
+    path = folder / MANIFEST_FILE
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{path} must be at most {MAX_MANIFEST_BYTES:,} bytes, got {path.stat().st_size:,}")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path} is not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise ManifestError(f"{path} must hold a JSON object, got {type(raw).__name__}")
+    return raw
+
+
+def read_manifest(folder: Path, *, check_seal: bool = True) -> ModelManifest:
+    """Read and validate the manifest of a package folder; raises ManifestError or SealError ("recipe changed")."""
+    raw = read_raw_manifest(folder)
+    manifest = parse_manifest(raw, where=str(folder / MANIFEST_FILE))
+    if check_seal and (seal := seal_of(raw)) != manifest.seal:
+        raise SealError(
+            f"recipe changed: image, head, labels, inputs or outputs of {folder} were edited after it was made "
+            f"(seal {manifest.seal[:12]}, recipe {seal[:12]}); `ocella golden {folder}` shows the difference and records anew"
+        )
+    return manifest
+
+
+def write_manifest(manifest: ModelManifest, folder: Path) -> ModelManifest:
+    """Write ``manifest.json`` with its seal computed from what is written; returns the sealed manifest."""
+    raw = manifest.model_dump(mode="json")
+    raw["seal"] = seal_of(raw)
+    (folder / MANIFEST_FILE).write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return parse_manifest(raw)
