@@ -25,6 +25,10 @@ class ModelNotReadyError(OcellaError):
     """The model is known but cannot answer now (loading, failed, unloaded)."""
 
 
+class ModelRunError(OcellaError):
+    """The graph failed while it ran, or answered another number of rows than it was given."""
+
+
 class DrainingError(OcellaError):
     """The server is stopping and takes no new work."""
 
@@ -79,6 +83,10 @@ class SealError(PackageError):
 
 class GraphMismatchError(PackageError):
     """``model.onnx`` does not load, or its inputs and outputs are not those of the manifest."""
+
+
+class ProviderError(PackageError):
+    """An execution provider that was asked for is not the one that would run the graph."""
 
 
 class GoldenMismatchError(PackageError):
