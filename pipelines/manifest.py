@@ -36,7 +36,7 @@ class RawTolerance(Spec):
     """A raw output may differ by ``atol + rtol * |reference|``, element by element."""
 
     rtol: Annotated[float, Field(ge=0)]
-    atol: Annotated[float, Field(ge=0)]
+    atol: Positive
 
 
 class GoldenTolerance(Spec):

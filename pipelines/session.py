@@ -103,10 +103,11 @@ class OnnxSession:
 
     def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Run a batch; arrays have the batch axis first. Raises ModelRunError with onnxruntime's own words."""
-        if self._session is None:
+        session = self._session  # a local name: close() in another thread must not pull it away half-way.
+        if session is None:
             raise ModelRunError("the session is closed")
         try:
-            values = self._session.run(self._output_names, dict(feeds))
+            values = session.run(self._output_names, dict(feeds))
         except Exception as error:  # onnxruntime's exceptions share no base below Exception.
             raise ModelRunError(f"onnxruntime refused or failed the run: {_one_line(error)}") from error
         return dict(zip(self._output_names, values, strict=True))

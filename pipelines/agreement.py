@@ -1,0 +1,171 @@
+"""Whether two results of one image agree within a tolerance, leaving out what lies within it of a threshold or a tie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.boxes import iou_matrix
+from pipelines.manifest import GoldenTolerance
+from pipelines.types import Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a comparison found.
+
+    Attributes:
+        compared: decoded values that were compared (detections, classes, pixels' classes, vectors).
+        excluded: values left out since they lie within tolerance of a threshold or a tie.
+        problem: the first difference, or ``None``.
+    """
+
+    compared: int
+    excluded: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuts:
+    """Where a detection can appear or vanish: the thresholds that were in force; ``None`` where there is none."""
+
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+
+
+def compare_results(expected: Result, got: Result, tolerance: GoldenTolerance, cuts: Cuts) -> Agreement:
+    """Compare two results of one image; types must be equal."""
+    if isinstance(expected, Detections) and isinstance(got, Detections):
+        return _compare_detections(expected, got, tolerance, cuts)
+    if isinstance(expected, Classification) and isinstance(got, Classification):
+        return _compare_classes(expected, got, tolerance)
+    if isinstance(expected, SegmentationMap) and isinstance(got, SegmentationMap):
+        return _compare_masks(expected, got, tolerance)
+    if isinstance(expected, Embedding) and isinstance(got, Embedding):
+        return _compare_vectors(expected, got, tolerance)
+    raise TypeError(f"results must be of one type, got {type(expected).__name__} and {type(got).__name__}")
+
+
+def _compare_classes(expected: Classification, got: Classification, tolerance: GoldenTolerance) -> Agreement:
+    if len(expected) != len(got):
+        return Agreement(0, problem=f"{len(got)} classes, the reference has {len(expected)}")
+    scores = dict(zip(got.class_ids.tolist(), got.scores.tolist(), strict=True))
+    floor = float(got.scores.min(initial=1.0))
+    excluded = 0
+    for class_id, score in zip(expected.class_ids.tolist(), expected.scores.tolist(), strict=True):
+        if class_id in scores:
+            if abs(scores[class_id] - score) > tolerance.score:
+                text = f"class {class_id} has score {scores[class_id]:.5f}, the reference {score:.5f}"
+                return Agreement(len(expected), excluded, text)
+        elif score - floor <= tolerance.score:  # it tied for the last places.
+            excluded += 1
+        else:
+            return Agreement(len(expected), excluded, f"class {class_id} (score {score:.5f}) is not among the best")
+    return Agreement(len(expected) - excluded, excluded)
+
+
+def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: GoldenTolerance) -> Agreement:
+    if expected.class_map.shape != got.class_map.shape:
+        text = f"mask is {got.class_map.shape}, the reference {expected.class_map.shape}"
+        return Agreement(0, problem=text)
+    classes = np.union1d(expected.class_map, got.class_map)
+    for class_id in classes.tolist():
+        a, b = expected.class_map == class_id, got.class_map == class_id
+        iou = np.count_nonzero(a & b) / np.count_nonzero(a | b)
+        if iou < tolerance.mask_iou:
+            return Agreement(len(classes), problem=f"mask of class {class_id} has IoU {iou:.4f} with the reference")
+    if expected.alpha is not None and got.alpha is not None:
+        drift = float(np.abs(expected.alpha.astype(np.int16) - got.alpha).mean()) / 255
+        if drift > tolerance.score:
+            return Agreement(len(classes), problem=f"alpha differs by {drift:.4f} on average")
+    return Agreement(len(classes))
+
+
+def _compare_vectors(expected: Embedding, got: Embedding, tolerance: GoldenTolerance) -> Agreement:
+    if expected.vector.shape != got.vector.shape:
+        return Agreement(0, problem=f"vector is {got.vector.shape}, the reference {expected.vector.shape}")
+    a, b = expected.vector.astype(np.float64), got.vector.astype(np.float64)
+    lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    cosine = float(a @ b) / max(lengths[0] * lengths[1], 1e-12)
+    if cosine < tolerance.cosine:
+        return Agreement(1, problem=f"vector has cosine {cosine:.6f} with the reference")
+    if abs(lengths[1] - lengths[0]) > (1 - tolerance.cosine) * max(lengths[0], 1e-12):
+        return Agreement(1, problem=f"vector has length {lengths[1]:.6f}, the reference {lengths[0]:.6f}")
+    return Agreement(1)
+
+
+def _compare_detections(expected: Detections, got: Detections, tolerance: GoldenTolerance, cuts: Cuts) -> Agreement:
+    pairs, lost, extra = _match(expected, got, tolerance)
+    for i, j in pairs:
+        if problem := _pair_problem(expected, got, i, j, tolerance):
+            return Agreement(len(pairs), problem=problem)
+    excluded = 0
+    for side, other, indices, verb in ((expected, got, lost, "is missing"), (got, expected, extra, "is new")):
+        for i in indices:
+            if not _is_near_tie(side, other, i, tolerance, cuts):
+                box = " ".join(f"{v:.1f}" for v in side.boxes[i])
+                text = f"class {side.class_ids[i]} at ({box}), score {side.scores[i]:.4f}, {verb}"
+                return Agreement(len(pairs), excluded, text)
+            excluded += 1
+    return Agreement(len(pairs), excluded)
+
+
+def _match(
+    expected: Detections, got: Detections, tolerance: GoldenTolerance
+) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """Pair detections of one class by best IoU, best scores first; an IoU below the tolerance is no pair."""
+    iou = iou_matrix(expected.boxes, got.boxes)
+    iou[expected.class_ids[:, None] != got.class_ids[None, :]] = -1
+    free = np.ones(len(got), dtype=bool)
+    pairs: list[tuple[int, int]] = []
+    lost: list[int] = []
+    for i in np.argsort(-expected.scores, kind="stable").tolist():
+        candidates = np.where(free, iou[i], -1) if len(got) else np.empty(0)
+        j = int(candidates.argmax()) if len(candidates) else -1
+        if j >= 0 and candidates[j] >= tolerance.box_iou:
+            free[j] = False
+            pairs.append((i, j))
+        else:
+            lost.append(i)
+    return pairs, lost, np.flatnonzero(free).tolist()
+
+
+def _pair_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+    if abs(float(expected.scores[i]) - float(got.scores[j])) > tolerance.score:
+        return f"a detection has score {got.scores[j]:.5f}, the reference {expected.scores[i]:.5f}"
+    if (expected.keypoints is None) != (got.keypoints is None) or (expected.polygons is None) != (got.polygons is None):
+        return "keypoints or polygons are on one side only"
+    for name, a, b in (
+        ("keypoint", _points(expected.keypoints, i), _points(got.keypoints, j)),
+        ("outline point", _points(expected.polygons, i), _points(got.polygons, j)),
+    ):
+        if a.shape != b.shape:
+            return f"a detection has {len(b)} {name}s, the reference {len(a)}"
+        moved = float(np.abs(a - b).max(initial=0))
+        if moved > tolerance.point_px:
+            return f"a {name} is {moved:.2f} px away from the reference"
+    return None
+
+
+def _points(source: FloatArray | tuple[FloatArray, ...] | None, index: int) -> FloatArray:
+    return np.empty((0, 2), np.float32) if source is None else source[index][:, :2]
+
+
+def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: GoldenTolerance, cuts: Cuts) -> bool:
+    """Whether a detection that only one side has may be there or not within the tolerance."""
+    score = float(side.scores[index])
+    if cuts.score_threshold is not None and score - cuts.score_threshold <= tolerance.score:
+        return True
+    if cuts.max_detections is not None and len(other) >= cuts.max_detections:
+        return score - float(other.scores.min()) <= tolerance.score
+    if cuts.iou_threshold is None:
+        return False
+    margin = 1 - tolerance.box_iou
+    for boxes in (side.boxes, other.boxes):
+        if len(boxes):
+            iou = iou_matrix(side.boxes[index : index + 1], boxes)[0]
+            if (np.abs(iou - cuts.iou_threshold) <= margin).any():
+                return True
+    return False

@@ -1,0 +1,269 @@
+"""Golden samples: recording a model's reference results, and replaying them step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from pipelines.agreement import Cuts, compare_results
+from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError, PackageError
+from pipelines.image import ImageLimits
+from pipelines.manifest import Golden, GoldenOptions, GoldenTolerance, ModelManifest, RawTolerance
+from pipelines.options import PredictOptions
+from pipelines.preprocess import fit_pixels, normalize
+from pipelines.session import Session, run_one, split_rows
+from pipelines.specs import DetectionHead
+from pipelines.types import AnyArray, Classification, Detections, Embedding, Result, SegmentationMap
+
+if TYPE_CHECKING:
+    from pipelines.tasks import Pipeline
+
+PIXELS, RAW, DECODED = "pixels", "raw outputs", "decoded result"
+SAMPLE_SIZE = 4096
+_BATCH_ROWS = 3
+_RESULT_FIELDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
+    "classification": (Classification, ("class_ids", "scores")),
+    "detection": (Detections, ("boxes", "scores", "class_ids", "keypoints", "polygons")),
+    "segmentation": (SegmentationMap, ("class_map", "alpha")),
+    "embedding": (Embedding, ("vector",)),
+}
+
+
+@dataclass(frozen=True)
+class GoldenReport:
+    """What a replay compared; that it exists means that everything agreed.
+
+    Attributes:
+        reference: ``torch``, ``upstream`` or ``onnxruntime``.
+        provider: execution provider of the replay.
+        pixel_levels: largest difference of a uint8 row value.
+        pixel_fraction: largest part of the row values that differ.
+        raw_ratio: largest difference of a raw output as a part of its tolerance.
+        compared: decoded values compared.
+        excluded: decoded values left out as near-ties.
+    """
+
+    reference: str
+    provider: str
+    pixel_levels: int
+    pixel_fraction: float
+    raw_ratio: float
+    compared: int
+    excluded: int
+
+    @property
+    def meaning(self) -> str:
+        """What this replay proves, in one sentence."""
+        if self.reference == "onnxruntime":
+            return "recorded with onnxruntime itself: proves stability, not correctness"
+        return f"recorded with {self.reference}: proves correctness on the samples"
+
+
+def record_sample(
+    pipeline: Pipeline, session: Session, data: bytes, options: Sequence[GoldenOptions]
+) -> dict[str, AnyArray]:
+    """Run an encoded image and keep what a replay needs: sampled row values, sampled raw outputs, decoded results."""
+    spec = pipeline.manifest.image
+    pixels, affine = fit_pixels(pipeline.decode(data, ImageLimits()), spec)
+    outputs = run_one(session, normalize(pixels, spec))
+    results = [pipeline.postprocess(outputs, affine, as_predict_options(option)) for option in options]
+    return record_arrays(pixels, outputs, results)
+
+
+def record_arrays(
+    pixels: AnyArray, outputs: Mapping[str, AnyArray], results: Sequence[Result]
+) -> dict[str, AnyArray]:
+    """Lay out a record from a uint8 row ``(h, w, c)``, raw outputs without batch axis, and one result an option."""
+    index = _sample_index(np.zeros(pixels.size, np.float32))
+    record: dict[str, AnyArray] = {"row_index": index, "row_values": pixels.ravel()[index]}
+    for name, value in outputs.items():
+        index = _sample_index(value.ravel())
+        record[f"raw/{name}/index"] = index
+        record[f"raw/{name}/values"] = value.ravel()[index].astype(np.float32)
+    for i, result in enumerate(results):
+        for field in _result_fields(result):
+            value = getattr(result, field)
+            if value is not None:
+                record[f"decoded/{i}/{field}"] = _stack(value) if field == "polygons" else value
+    return record
+
+
+def as_predict_options(options: GoldenOptions) -> PredictOptions:
+    """The request options that a recorded decode used."""
+    return PredictOptions(score_threshold=options.score_threshold, iou_threshold=options.iou_threshold)
+
+
+def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: Session) -> GoldenReport:
+    """Replay every golden sample on the session; raises GoldenMismatchError naming the step and the difference."""
+    golden = manifest.golden
+    tolerance = _raw_tolerance(golden, session.provider)
+    levels, fraction, ratio, compared, excluded = 0, 0.0, 0.0, 0, 0
+    rows: list[tuple[AnyArray, dict[str, AnyArray]]] = []
+    for sample in golden.samples:
+        where = f"golden sample {sample.image}"
+        record = _read_record(folder / sample.record)
+        pixels, affine = fit_pixels(
+            pipeline.decode((folder / sample.image).read_bytes(), ImageLimits()), manifest.image
+        )
+        found = _compare_pixels(pixels, record, golden.tolerance, where)
+        levels, fraction = max(levels, found[0]), max(fraction, found[1])
+        row = normalize(pixels, manifest.image)
+        outputs = _run(session, row, where)
+        rows.append((row, outputs))
+        for name in outputs:
+            ratio = max(ratio, _compare_raw(name, outputs[name], record, tolerance, where))
+        for i, option in enumerate(golden.options):
+            expected = _read_result(manifest.head.task, record, i, where)
+            try:
+                got = pipeline.postprocess(outputs, affine, as_predict_options(option))
+            except ModelOutputError as error:
+                raise GoldenMismatchError(f"{where}: {DECODED} failed: {error}", step=DECODED) from error
+            agreement = compare_results(expected, got, golden.tolerance, _cuts(manifest, option))
+            if agreement.problem:
+                raise GoldenMismatchError(
+                    f"{where}: {DECODED} differs: {agreement.problem} (tolerance: {golden.tolerance.reason})",
+                    step=DECODED,
+                )
+            compared, excluded = compared + agreement.compared, excluded + agreement.excluded
+    if compared == 0:
+        raise GoldenMismatchError("golden samples hold no decoded result to compare", step=DECODED)
+    ratio = max(ratio, _compare_batch(session, rows, tolerance))
+    return GoldenReport(golden.reference, session.provider, levels, fraction, ratio, compared, excluded)
+
+
+def _sample_index(values: AnyArray) -> AnyArray:
+    """Flat indices to keep: all of a small array, else a fixed random part and the largest values."""
+    if values.size <= SAMPLE_SIZE:
+        return np.arange(values.size, dtype=np.int64)
+    chosen = np.random.default_rng(0).choice(values.size, SAMPLE_SIZE * 3 // 4, replace=False)
+    largest = np.argpartition(-np.abs(values.astype(np.float32)), SAMPLE_SIZE // 4)[: SAMPLE_SIZE // 4]
+    return np.union1d(chosen, largest).astype(np.int64)
+
+
+def _result_fields(result: Result) -> tuple[str, ...]:
+    return next(names for kind, names in _RESULT_FIELDS.values() if isinstance(result, kind))
+
+
+def _stack(polygons: Sequence[AnyArray]) -> AnyArray:
+    return np.stack(polygons) if polygons else np.empty((0, 4, 2), np.float32)
+
+
+def _raw_tolerance(golden: Golden, provider: str) -> RawTolerance:
+    if provider not in golden.tolerance.raw:
+        raise PackageError(f"golden.tolerance.raw must name {provider}, it names {sorted(golden.tolerance.raw)}")
+    return golden.tolerance.raw[provider]
+
+
+def _read_record(path: Path) -> dict[str, AnyArray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            record = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise PackageError(f"{path} is not a golden record: {error}") from error
+    if not {"row_index", "row_values"} <= record.keys():
+        raise PackageError(f"{path} is not a golden record: row_index or row_values is missing")
+    return record
+
+
+def _read_result(task: str, record: Mapping[str, AnyArray], index: int, where: str) -> Result:
+    kind, names = _RESULT_FIELDS[task]
+    values: dict[str, Any] = {
+        name: record[f"decoded/{index}/{name}"] for name in names if f"decoded/{index}/{name}" in record
+    }
+    if "polygons" in values:
+        values["polygons"] = tuple(values["polygons"])
+    try:
+        result: Result = kind(**values)
+    except (TypeError, ValueError) as error:
+        raise PackageError(f"{where}: recorded result {index} is not a {task} result: {error}") from error
+    return result
+
+
+def _cuts(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
+    head = manifest.head
+    if not isinstance(head, DetectionHead):
+        return Cuts()
+    score, iou = options.score_threshold, options.iou_threshold
+    if iou is None and head.nms is not None:
+        iou = head.nms.iou_threshold
+    return Cuts(
+        score_threshold=head.score_threshold if score is None else score,
+        iou_threshold=iou,
+        max_detections=head.max_detections,
+    )
+
+
+def _run(session: Session, row: AnyArray, where: str) -> dict[str, AnyArray]:
+    try:
+        return run_one(session, row)
+    except ModelRunError as error:
+        raise GoldenMismatchError(f"{where}: {RAW} failed: {error}", step=RAW) from error
+
+
+def _compare_pixels(
+    pixels: AnyArray, record: Mapping[str, AnyArray], tolerance: GoldenTolerance, where: str
+) -> tuple[int, float]:
+    index, expected = record["row_index"], record["row_values"]
+    if pixels.size <= int(index.max(initial=0)):
+        raise GoldenMismatchError(f"{where}: {PIXELS} differ: the row has shape {pixels.shape}", step=PIXELS)
+    difference = np.abs(pixels.ravel()[index].astype(np.int16) - expected)
+    levels, fraction = int(difference.max(initial=0)), float(np.count_nonzero(difference) / max(1, difference.size))
+    if levels > tolerance.pixel_levels or fraction > tolerance.pixel_fraction:
+        raise GoldenMismatchError(
+            f"{where}: {PIXELS} differ by up to {levels} levels on {fraction:.1%} of the values, "
+            f"at most {tolerance.pixel_levels} on {tolerance.pixel_fraction:.1%} is allowed",
+            step=PIXELS,
+        )
+    return levels, fraction
+
+
+def _compare_raw(
+    name: str, got: AnyArray, record: Mapping[str, AnyArray], tolerance: RawTolerance, where: str
+) -> float:
+    index, expected = record.get(f"raw/{name}/index"), record.get(f"raw/{name}/values")
+    if index is None or expected is None:
+        raise PackageError(f"{where}: the record has no output {name!r}")
+    if got.size <= int(index.max(initial=0)):
+        raise GoldenMismatchError(f"{where}: {RAW} differ: {name} has shape {got.shape}", step=RAW)
+    return _raw_ratio(name, got.ravel()[index], expected, tolerance, where)
+
+
+def _raw_ratio(name: str, got: AnyArray, expected: AnyArray, tolerance: RawTolerance, where: str) -> float:
+    """Largest difference as a part of the tolerance; raises GoldenMismatchError above 1 (and for NaN)."""
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    difference = np.abs(a - b)
+    ratio = difference / (tolerance.atol + tolerance.rtol * np.abs(b))
+    worst = float(ratio.max(initial=0))
+    if not worst <= 1:  # also true for NaN
+        raise GoldenMismatchError(
+            f"{where}: {RAW} differ: {name} by up to {float(difference.max()):.3g}, "
+            f"allowed is {tolerance.atol:.1e} + {tolerance.rtol:.1e} of the value",
+            step=RAW,
+        )
+    return worst
+
+
+def _compare_batch(
+    session: Session, rows: Sequence[tuple[AnyArray, dict[str, AnyArray]]], tolerance: RawTolerance
+) -> float:
+    """Prove that a row's answer does not depend on its batch mates; a graph of fixed batch 1 has nothing to prove."""
+    if session.inputs[0].shape[0] == 1:
+        return 0.0
+    row, expected = rows[0]
+    mirrored = np.ascontiguousarray(row[..., ::-1, :])
+    batch = [mirrored, *(other for other, _ in rows if other.shape == row.shape)][:_BATCH_ROWS]
+    where = f"golden samples as a batch of {len(batch)}"
+    try:
+        outputs = session.run({session.inputs[0].name: np.stack(batch)})
+        answers = split_rows(outputs, expected_rows=len(batch))
+    except ModelRunError as error:
+        raise GoldenMismatchError(f"{where}: {RAW} failed: {error}", step=RAW) from error
+    return max(
+        _raw_ratio(name, answers[1][name].ravel(), expected[name].ravel(), tolerance, f"{where}, row 1 against itself alone")
+        for name in expected
+    )

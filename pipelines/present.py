@@ -1,0 +1,99 @@
+"""Results as plain JSON values and as one line of text."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipelines.types import AnyArray, Classification, Detections, Embedding, Result, SegmentationMap
+
+
+def to_json(result: Result) -> dict[str, Any]:
+    """A result as JSON values: boxes in pixels of the original image, masks as base64 PNG."""
+    if isinstance(result, Classification):
+        return {"task": "classification", "classes": _classes(result)}
+    if isinstance(result, Detections):
+        return {"task": "detection", "detections": [_detection(result, i) for i in range(len(result))]}
+    if isinstance(result, Embedding):
+        return {"task": "embedding", "vector": [float(value) for value in result.vector]}
+    return {"task": "segmentation", **_segmentation(result)}
+
+
+def summary(result: Result) -> str:
+    """A result in a few words for a table."""
+    if isinstance(result, Classification):
+        names = result.labels or tuple(str(class_id) for class_id in result.class_ids)
+        return ", ".join(f"{name} {score:.1%}" for name, score in zip(names[:3], result.scores[:3], strict=True))
+    if isinstance(result, Detections):
+        names = result.labels or tuple(f"class {class_id}" for class_id in result.class_ids)
+        counts = ", ".join(f"{count} {name}" for name, count in Counter(names).most_common(5)) or "nothing found"
+        best = f" (best score {result.scores[0]:.2f})" if len(result) else ""
+        points = " with landmarks" if result.keypoints is not None and len(result) else ""
+        return counts + points + best
+    if isinstance(result, Embedding):
+        return f"vector of {len(result.vector)}, length {float(np.linalg.norm(result.vector)):.3f}"
+    return _coverage(result)
+
+
+def encode_png(image: AnyArray) -> bytes:
+    """Encode ``(H, W)`` or RGB ``(H, W, 3)`` pixels, 8 or 16 bit, without loss."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    done, data = cv2.imencode(".png", bgr)
+    if not done:
+        raise ValueError(f"pixels must be (H, W) or (H, W, 3) of 8 or 16 bit, got {image.dtype} {image.shape}")
+    return bytes(data)
+
+
+def _classes(result: Classification) -> list[dict[str, Any]]:
+    rows = [
+        {"class_id": int(class_id), "score": float(score)}
+        for class_id, score in zip(result.class_ids, result.scores, strict=True)
+    ]
+    for row, label in zip(rows, result.labels, strict=False):
+        row["label"] = label
+    return rows
+
+
+def _detection(result: Detections, i: int) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "box": [float(value) for value in result.boxes[i]],
+        "score": float(result.scores[i]),
+        "class_id": int(result.class_ids[i]),
+    }
+    if result.labels:
+        row["label"] = result.labels[i]
+    if result.keypoints is not None:
+        row["keypoints"] = result.keypoints[i].tolist()
+    if result.polygons is not None:
+        row["polygon"] = result.polygons[i].tolist()
+    return row
+
+
+def _segmentation(result: SegmentationMap) -> dict[str, Any]:
+    present, counts = np.unique(result.class_map, return_counts=True)
+    classes = []
+    for class_id, pixels in zip(present.tolist(), counts.tolist(), strict=True):
+        row = {"class_id": class_id, "pixels": pixels, "fraction": pixels / result.class_map.size}
+        if result.labels:
+            row["label"] = result.labels[class_id]
+        classes.append(row)
+    masks = {"class_map": result.class_map, "alpha": result.alpha}
+    pngs = {
+        f"{name}_png": base64.b64encode(encode_png(mask)).decode() for name, mask in masks.items() if mask is not None
+    }
+    return {"classes": classes, **pngs}
+
+
+def _coverage(result: SegmentationMap) -> str:
+    present, counts = np.unique(result.class_map, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    parts = [
+        f"{result.labels[class_id] if result.labels else f'class {class_id}'} {count / result.class_map.size:.1%}"
+        for class_id, count in zip(present[order].tolist(), counts[order].tolist(), strict=True)
+        if class_id != 0
+    ]
+    return ", ".join(parts[:3]) or "background only"
