@@ -1,0 +1,83 @@
+# Everything happens in .venv; a stamp under .venv remembers what is installed, so that nothing is installed twice.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := run
+.PHONY: install protos lint test test-all bench serve run image
+
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+
+# The GPU build of onnxruntime needs a driver for CUDA 13.
+CUDA := $(shell nvidia-smi 2>/dev/null | sed -nE 's/.*CUDA[A-Za-z ]*Version: *([0-9]+).*/\1/p' | head -n 1)
+RUNTIME ?= $(shell [ "$(or $(CUDA),0)" -ge 13 ] && echo gpu || echo cpu)
+WHY_CPU := no NVIDIA driver with CUDA 13 or later here, so the CPU build of onnxruntime is installed
+
+# pip, less the lines that say that something is there already.
+PIP_INSTALL = $(1) -m pip install --disable-pip-version-check $(2) \
+	| { grep --line-buffered -E '^ *(Downloading|Installing|Successfully)' || true; } | cut -c -160
+
+install: $(STAMPS)/$(RUNTIME)
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "error: Ocella needs Python 3.11 or later, and none was found" >&2; exit 1; }
+	@echo "creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+define install_extras
+	@mkdir -p $(STAMPS)
+	@[ $(RUNTIME) = gpu ] || echo "$(WHY_CPU)"
+	@echo "installing ocella[$(1)] into $(VENV)"
+	@$(call PIP_INSTALL,$(BIN)/python,--editable '.[$(1)]')
+endef
+comma := ,
+
+$(STAMPS)/$(RUNTIME): pyproject.toml | $(BIN)/python
+	$(call install_extras,$(RUNTIME))
+	@touch $@
+
+$(STAMPS)/$(RUNTIME)-import: pyproject.toml | $(BIN)/python
+	$(call install_extras,$(RUNTIME)$(comma)import)
+	@touch $@ $(STAMPS)/$(RUNTIME)
+
+$(STAMPS)/$(RUNTIME)-dev: pyproject.toml | $(BIN)/python
+	$(call install_extras,$(RUNTIME)$(comma)export$(comma)dev)
+	@touch $@ $(STAMPS)/$(RUNTIME) $(STAMPS)/$(RUNTIME)-import
+
+# The generated code needs at least the protobuf of its generator: an old one, in an environment of its own.
+protos: .venv-protos/stamp
+	.venv-protos/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. \
+		$(shell find protos -name '*.proto' | sort)
+
+.venv-protos/stamp: | $(BIN)/python
+	@$(BIN)/python -m venv .venv-protos
+	@echo "installing grpcio-tools 1.74.0"
+	@$(call PIP_INSTALL,.venv-protos/bin/python,grpcio-tools==1.74.0 'setuptools<81')
+	@touch $@
+
+lint: $(STAMPS)/$(RUNTIME)-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: $(STAMPS)/$(RUNTIME)-dev
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+test-all: $(STAMPS)/$(RUNTIME)-dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: $(STAMPS)/$(RUNTIME)-dev
+	for benchmark in $(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py))); do $(BIN)/python $$benchmark; done
+
+run: $(STAMPS)/$(RUNTIME)-import
+	$(BIN)/python examples/tour.py --out out
+
+serve: $(STAMPS)/$(RUNTIME)-import
+	$(BIN)/python examples/tour.py --out out --keep
+
+image:
+	docker build --build-arg RUNTIME=$(RUNTIME) --tag ocella:$(RUNTIME) .

@@ -1,0 +1,233 @@
+"""The ``ocella`` command: joins the commands of the packages, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.errors import OcellaError
+
+if TYPE_CHECKING:
+    from pipelines.options import PredictOptions
+    from pipelines.types import ByteArray, Result
+
+# command: (module, attribute, one line); the attribute is a function or a typer app of sub-commands.
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "import": ("export.cli", "import_model_command", "make a package from an ONNX file of your own"),
+    "zoo": ("export.cli", "zoo_app", "list and pull real pretrained models"),
+    "verify": ("pipelines.cli", "verify", "check a package: checksums, seal, graph, golden samples"),
+    "golden": ("pipelines.cli", "golden", "show what changed in a recipe and record its golden samples anew"),
+    "predict": ("ocella", "predict", "run a package, or a model on a server, on images"),
+    "serve": ("serving.cli", "serve", "serve packages over gRPC and HTTP"),
+    "models": ("serving.cli", "models", "list what a server serves"),
+    "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
+}
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 success, 1 it failed (one line on stderr says why), 2 usage."""
+    try:
+        code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader went away (`ocella models | head -1`): nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OcellaError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h"):
+        print(_help())
+        return 0 if words else 2
+    name, *rest = words
+    if name == "--version":
+        print(version("ocella"))
+        return 0
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}" if close else "`ocella --help` lists the commands"
+        return _fail(f"no command {name!r}, {hint}", code=2)
+    module, attribute, _ = COMMANDS[name]
+    return _run(getattr(importlib.import_module(module), attribute), prog_name=f"ocella {name}", words=rest)
+
+
+def _run(target: Callable[..., object] | typer.Typer, *, prog_name: str, words: list[str]) -> int:
+    """Parse ``words`` for a function or a typer app, run it, and return its exit code."""
+    if isinstance(target, typer.Typer):
+        app = target
+    else:
+        app = typer.Typer(add_completion=False)
+        app.command()(target)
+    try:
+        typer.main.get_command(app).main(args=words, prog_name=prog_name)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:<{width}}  {line}" for name, (_, _, line) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ocella COMMAND ...",
+            "",
+            *rows,
+            "",
+            "`ocella COMMAND --help` explains one, with an example. `ocella --version` prints the version.",
+        ]
+    )
+
+
+def _fail(message: str, *, code: int = 1) -> int:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+# --- predict: the one command that joins the offline path and the client --------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model that answers for encoded images; ``decode`` gives the pixels that its results refer to."""
+
+    answer: Callable[[bytes], Result]
+    decode: Callable[[bytes], ByteArray]
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="PACKAGE|MODEL", help="Package folder; with --server, a model name.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Ask this server, not a package.")] = None,
+    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write an overlay PNG of each image here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection or mask pixel.")] = None,
+    iou_threshold: Annotated[float | None, typer.Option(help="IoU above which a detection is suppressed.")] = None,
+    max_detections: Annotated[int | None, typer.Option(help="Most detections of an image.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Most classes of an image.")] = None,
+) -> None:
+    """Run a package, or a model on a server, on images.
+
+    Example: ocella predict my-package photo.jpg --draw out
+    """
+    from pipelines.options import PredictOptions
+
+    options = PredictOptions(
+        score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, top_k=top_k
+    )
+    with open_predictor(model, server=server, options=options) as predictor:
+        rows = list(_answer_each(predictor, images, draw=draw, quiet=as_json))
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def open_predictor(model: str, *, server: str | None, options: PredictOptions) -> AbstractContextManager[Predictor]:
+    """Open a package folder, or a model on ``server``, with options that are known to apply to it."""
+    return _offline(Path(model), options) if server is None else _remote(model, server, options)
+
+
+@contextmanager
+def _offline(package: Path, options: PredictOptions) -> Iterator[Predictor]:
+    from pipelines.image import ImageLimits
+    from pipelines.loader import load_package
+    from pipelines.tasks import predict as predict_images
+
+    with load_package(package) as loaded:
+        pipeline = loaded.pipeline
+        pipeline.check(options)
+
+        def decode(data: bytes) -> ByteArray:
+            return pipeline.decode(data, ImageLimits())
+
+        def answer(data: bytes) -> Result:
+            return predict_images(pipeline, loaded.session, [decode(data)], options)[0]
+
+        yield Predictor(answer, decode)
+
+
+@contextmanager
+def _remote(model: str, server: str, options: PredictOptions) -> Iterator[Predictor]:
+    from pipelines.image import decode_image
+    from pipelines.manifest import parse_manifest
+    from serving.client import VisionClient
+
+    with VisionClient(server) as client:
+        manifest = parse_manifest(client.describe_model(model), where=f"{model} on {server}")
+        options.check_for(manifest.head.task)
+
+        def decode(data: bytes) -> ByteArray:
+            return decode_image(data, exif=manifest.image.exif, alpha=manifest.image.alpha)
+
+        def answer(data: bytes) -> Result:
+            return client.predict(model, data, options=options).result
+
+        yield Predictor(answer, decode)
+
+
+def _answer_each(
+    predictor: Predictor, images: Sequence[Path], *, draw: Path | None, quiet: bool
+) -> Iterator[dict[str, Any]]:
+    """Answer image by image; one that fails is named on stderr and the others go on."""
+    from pipelines.present import summary, to_json
+
+    overlays = overlay_paths(images, draw) if draw else [None] * len(images)
+    for image, overlay in zip(images, overlays, strict=True):
+        try:
+            data = image.read_bytes()
+            result = predictor.answer(data)
+            if overlay:
+                _write_overlay(predictor.decode(data), result, overlay)
+        except (OcellaError, OSError) as error:
+            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            _fail(f"{image}: {reason}")
+            yield {"image": str(image), "error": reason}
+            continue
+        if not quiet:
+            print(f"{image}: {summary(result)}")
+        yield {"image": str(image), "overlay": overlay and str(overlay), "result": to_json(result)}
+
+
+def overlay_paths(images: Iterable[Path], folder: Path) -> list[Path]:
+    """Name ``folder/<stem>.png`` for each image; a counter keeps equal stems and the images themselves apart."""
+    images = list(images)
+    taken = {image.resolve() for image in images}
+    paths = []
+    for image in images:
+        names = (f"{image.stem}{suffix}.png" for suffix in ["", *(f"-{i}" for i in range(2, len(images) * 2 + 2))])
+        path = next(path for path in map(folder.joinpath, names) if path.resolve() not in taken)
+        taken.add(path.resolve())
+        paths.append(path)
+    return paths
+
+
+def _write_overlay(image: ByteArray, result: Result, path: Path) -> None:
+    from PIL import Image
+
+    from pipelines.draw import draw
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(image, result)).save(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
