@@ -159,7 +159,7 @@ def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: Gol
     if cuts.score_threshold is not None and score - cuts.score_threshold <= tolerance.score:
         return True
     if cuts.max_detections is not None and len(other) >= cuts.max_detections:
-        return score - float(other.scores.min()) <= tolerance.score
+        return abs(score - float(other.scores.min())) <= tolerance.score
     if cuts.iou_threshold is None:
         return False
     margin = 1 - tolerance.box_iou

@@ -75,9 +75,7 @@ def record_sample(
     return record_arrays(pixels, outputs, results)
 
 
-def record_arrays(
-    pixels: AnyArray, outputs: Mapping[str, AnyArray], results: Sequence[Result]
-) -> dict[str, AnyArray]:
+def record_arrays(pixels: AnyArray, outputs: Mapping[str, AnyArray], results: Sequence[Result]) -> dict[str, AnyArray]:
     """Lay out a record from a uint8 row ``(h, w, c)``, raw outputs without batch axis, and one result an option."""
     index = _sample_index(np.zeros(pixels.size, np.float32))
     record: dict[str, AnyArray] = {"row_index": index, "row_values": pixels.ravel()[index]}
@@ -130,8 +128,9 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
                     step=DECODED,
                 )
             compared, excluded = compared + agreement.compared, excluded + agreement.excluded
-    if compared == 0:
-        raise GoldenMismatchError("golden samples hold no decoded result to compare", step=DECODED)
+    if compared == 0 or excluded > compared:
+        text = f"golden samples must hold more decoded results than near-ties, got {compared} and {excluded}"
+        raise GoldenMismatchError(text, step=DECODED)
     ratio = max(ratio, _compare_batch(session, rows, tolerance))
     return GoldenReport(golden.reference, session.provider, levels, fraction, ratio, compared, excluded)
 
@@ -264,6 +263,8 @@ def _compare_batch(
     except ModelRunError as error:
         raise GoldenMismatchError(f"{where}: {RAW} failed: {error}", step=RAW) from error
     return max(
-        _raw_ratio(name, answers[1][name].ravel(), expected[name].ravel(), tolerance, f"{where}, row 1 against itself alone")
+        _raw_ratio(
+            name, answers[1][name].ravel(), expected[name].ravel(), tolerance, f"{where}, row 1 against itself alone"
+        )
         for name in expected
     )

@@ -50,7 +50,9 @@ def find_package(path: Path) -> Path:
     if (path / MANIFEST_FILE).is_file():
         return path
     if not path.is_dir():
-        raise PackageError(f"{path} must be a package folder, " + ("it is a file" if path.exists() else "there is none"))
+        raise PackageError(
+            f"{path} must be a package folder, " + ("it is a file" if path.exists() else "there is none")
+        )
     found = sorted(file.parent for pattern in ("*", "*/*") for file in path.glob(f"{pattern}/{MANIFEST_FILE}"))
     if len(found) != 1:
         inside = ", ".join(str(folder.relative_to(path)) for folder in found[:5]) or "none"
@@ -98,7 +100,10 @@ def check_files(folder: Path, manifest: ModelManifest) -> None:
 
 def check_graph(manifest: ModelManifest, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> None:
     """Raise GraphMismatchError unless names, dtypes and fixed sizes of the graph are those of the manifest."""
-    for kind, expected, got in (("input", manifest.inputs, tuple(inputs)), ("output", manifest.outputs, tuple(outputs))):
+    for kind, expected, got in (
+        ("input", manifest.inputs, tuple(inputs)),
+        ("output", manifest.outputs, tuple(outputs)),
+    ):
         if [spec.name for spec in expected] != [spec.name for spec in got]:
             raise GraphMismatchError(
                 f"{manifest.name}: graph {kind}s are {[spec.name for spec in got]}, "

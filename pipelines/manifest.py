@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -169,20 +170,32 @@ def parse_manifest(raw: Mapping[str, Any], *, where: str = MANIFEST_FILE) -> Mod
     try:
         return ModelManifest.model_validate_json(json.dumps(raw))
     except ValidationError as error:
-        raise ManifestError(f"{where}: {first_problem(error)}") from error
+        raise ManifestError(f"{where}: {first_problem(error, raw)}") from error
     except ValueError as error:
         raise ManifestError(f"{where}: {error}") from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """Say the first validation error as ``path.to.key: what must hold (got value)``."""
-    problem = error.errors(include_url=False)[0]
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-    path = "".join(parts).lstrip(".") or "manifest"
+def first_problem(error: ValidationError, raw: Any) -> str:
+    """Say the first validation error of ``raw`` as ``path.to.key: what must hold (got value)``; unknown keys first."""
+    problem = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     got = problem.get("input")
     shown = "" if isinstance(got, dict | list) or problem["type"] == "missing" else f" (got {got!r:.80})"
     more = f"; and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{path}: {problem['msg'].removeprefix('Value error, ')}{shown}{more}"
+    return f"{_path(problem['loc'], raw)}: {problem['msg'].removeprefix('Value error, ')}{shown}{more}"
+
+
+def _path(loc: tuple[int | str, ...], raw: Any) -> str:
+    """Join a location to ``a.b[0].c``, leaving out the union tags that pydantic adds and the document does not have."""
+    text, node = "", raw
+    for depth, part in enumerate(loc):
+        if isinstance(part, str) and isinstance(node, dict) and part not in node and depth < len(loc) - 1:
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        try:
+            node = node[part]
+        except (LookupError, TypeError):
+            node = None
+    return text.lstrip(".") or "manifest"
 
 
 def read_raw_manifest(folder: Path) -> dict[str, Any]:
@@ -214,8 +227,10 @@ def read_manifest(folder: Path, *, check_seal: bool = True) -> ModelManifest:
 
 
 def write_manifest(manifest: ModelManifest, folder: Path) -> ModelManifest:
-    """Write ``manifest.json`` with its seal computed from what is written; returns the sealed manifest."""
+    """Write ``manifest.json`` in one step, its seal computed from what is written; returns the sealed manifest."""
     raw = manifest.model_dump(mode="json")
     raw["seal"] = seal_of(raw)
-    (folder / MANIFEST_FILE).write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished = folder / f".{MANIFEST_FILE}"
+    unfinished.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(unfinished, folder / MANIFEST_FILE)
     return parse_manifest(raw)

@@ -1,0 +1,133 @@
+"""Overlays: a result drawn on its image so that a person can judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from pipelines.types import AnyArray, ByteArray, Classification, Detections, Embedding, Result, SegmentationMap
+
+# Okabe and Ito's colours, which colour-blind people tell apart; black is left out: it is the text's.
+PALETTE = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (213, 94, 0), (204, 121, 167), (0, 114, 178), (240, 228, 66))
+MASK_OPACITY = 0.5
+_MAX_LINES = 5
+
+
+def draw(image: ByteArray, result: Result) -> ByteArray:
+    """Draw a result on its ``(H, W, 3)`` RGB image; returns a new image of the same size."""
+    if isinstance(result, SegmentationMap):
+        return _draw_mask(image, result)
+    if isinstance(result, Detections):
+        return _draw_detections(image, result)
+    return _draw_lines(image, _lines(result))
+
+
+def color_of(class_id: int) -> tuple[int, int, int]:
+    """RGB colour of a class; colours repeat after seven classes."""
+    return PALETTE[class_id % len(PALETTE)]
+
+
+def _line_width(image: AnyArray) -> int:
+    return max(2, round(max(image.shape[:2]) / 300))
+
+
+def _font(image: AnyArray) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=max(11, round(max(image.shape[:2]) / 40)))
+
+
+def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
+    width, font = _line_width(image), _font(image)
+    for i in reversed(range(len(result))):  # the best is drawn last, on top.
+        color = color_of(int(result.class_ids[i]))
+        outline = _outline(result, i)
+        pen.line([*outline, outline[0], outline[1]], fill=color, width=width, joint="curve")
+        if result.keypoints is not None:
+            for x, y, _ in result.keypoints[i].tolist():
+                pen.circle((x, y), radius=width * 1.5, fill=PALETTE[6], outline=(0, 0, 0))
+    for i in reversed(range(len(result))):
+        name = result.labels[i] if result.labels else f"class {result.class_ids[i]}"
+        x, y = result.boxes[i, :2].tolist()
+        color = color_of(int(result.class_ids[i]))
+        _label(pen, canvas.size, (x, y), f"{name} {result.scores[i]:.2f}", color, font)
+    return np.asarray(canvas).copy()
+
+
+def _outline(result: Detections, i: int) -> list[tuple[float, float]]:
+    if result.polygons is not None:
+        return [(x, y) for x, y in result.polygons[i].tolist()]
+    x1, y1, x2, y2 = result.boxes[i].tolist()
+    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+
+
+def _label(
+    pen: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    corner: tuple[float, float],
+    text: str,
+    color: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Write text above ``corner``, moved so that it stays inside the picture."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    width, height = right + 6, bottom + 4
+    x = min(max(0, corner[0]), max(0, size[0] - width))
+    y = corner[1] - height if corner[1] >= height else min(corner[1], max(0, size[1] - height))
+    pen.rectangle((x, y, x + width, y + height), fill=color)
+    pen.text((x + 3, y + 1), text, fill=_ink(color), font=font)
+
+
+def _ink(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever reads better (ITU-R BT.601 luma)."""
+    luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+    return (0, 0, 0) if luma > 110 else (255, 255, 255)
+
+
+def _draw_mask(image: ByteArray, result: SegmentationMap) -> ByteArray:
+    opacity = (result.class_map > 0).astype(np.float32)
+    if result.alpha is not None:
+        opacity = result.alpha.astype(np.float32) / 255
+    colors = np.array(PALETTE, np.float32)[(result.class_map.astype(np.int64) - 1) % len(PALETTE)]
+    weight = (opacity * MASK_OPACITY)[..., None]
+    drawn = np.rint(image * (1 - weight) + colors * weight).astype(np.uint8)
+    for class_id in np.unique(result.class_map).tolist():
+        if class_id:
+            region = (result.class_map == class_id).astype(np.uint8)
+            contours, _ = cv2.findContours(region, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(drawn, contours, -1, PALETTE[(class_id - 1) % len(PALETTE)], _line_width(image))
+    return drawn
+
+
+def _lines(result: Classification | Embedding) -> list[str]:
+    if isinstance(result, Embedding):
+        return [f"embedding of {len(result.vector)} values"]
+    names = result.labels or tuple(f"class {class_id}" for class_id in result.class_ids)
+    rows = [f"{name}  {score:.1%}" for name, score in zip(names, result.scores, strict=True)]
+    return rows[:_MAX_LINES]
+
+
+def _draw_lines(image: ByteArray, lines: Sequence[str]) -> ByteArray:
+    """Write lines on a dark panel in the top left corner, each cut to the picture's width."""
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas, "RGBA")
+    font = _font(image)
+    fitted = [_shorten(pen, line, image.shape[1] - 16, font) for line in lines]
+    text = "\n".join(fitted)
+    left, top, right, bottom = pen.multiline_textbbox((8, 6), text, font=font)
+    pen.rectangle((0, 0, right + 8, bottom + 8), fill=(0, 0, 0, 170))
+    pen.multiline_text((8, 6), text, fill=(255, 255, 255), font=font)
+    return np.asarray(canvas).copy()
+
+
+def _shorten(
+    pen: ImageDraw.ImageDraw, text: str, width: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
+    if pen.textlength(text, font=font) <= width:
+        return text
+    while len(text) > 1 and pen.textlength(text + "…", font=font) > width:
+        text = text[:-1]
+    return text + "…"
