@@ -175,7 +175,7 @@ def parse_manifest(raw: Mapping[str, Any], *, where: str = MANIFEST_FILE) -> Mod
         raise ManifestError(f"{where}: {error}") from error
 
 
-def first_problem(error: ValidationError, raw: Any) -> str:
+def first_problem(error: ValidationError, raw: Any = None) -> str:
     """Say the first validation error of ``raw`` as ``path.to.key: what must hold (got value)``; unknown keys first."""
     problem = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     got = problem.get("input")
