@@ -221,12 +221,11 @@ def overlay_paths(images: Iterable[Path], folder: Path) -> list[Path]:
 
 
 def _write_overlay(image: ByteArray, result: Result, path: Path) -> None:
-    from PIL import Image
-
     from pipelines.draw import draw
+    from pipelines.present import encode_png
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(image, result)).save(path)
+    path.write_bytes(encode_png(draw(image, result)))
 
 
 if __name__ == "__main__":
