@@ -24,8 +24,7 @@ def _opencv(interpolation: int) -> Resampler:
         if out is not None and not _is_opencv_layout(out):
             out[...] = resample(image, size_hw, None)
             return out
-        source = image if _is_opencv_layout(image) else np.ascontiguousarray(image)
-        made = cv2.resize(source, size_hw[::-1], dst=out, interpolation=interpolation)
+        made = cv2.resize(image, size_hw[::-1], dst=out, interpolation=interpolation)
         return made.reshape(*size_hw, *image.shape[2:]) if out is None else out
 
     return resample
