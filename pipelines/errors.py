@@ -29,6 +29,10 @@ class ModelRunError(OcellaError):
     """The graph failed while it ran, or answered another number of rows than it was given."""
 
 
+class ModelOutputError(OcellaError):
+    """The model answered NaN, infinity or the wrong shape."""
+
+
 class DrainingError(OcellaError):
     """The server is stopping and takes no new work."""
 

@@ -1,0 +1,27 @@
+"""Decoders: raw outputs of a detection head to candidates, one file a head family."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pipelines.decoders import center_heatmap, probability_map, yolo_grid
+from pipelines.decoders.candidates import Candidates
+from pipelines.types import AnyArray
+
+
+class Decoder(Protocol):
+    """A pure function; ``spec`` is the decoder's own model from ``pipelines.specs``. Raises ModelOutputError."""
+
+    def __call__(
+        self, outputs: Mapping[str, AnyArray], spec: Any, *, row_hw: tuple[int, int], score_threshold: float
+    ) -> Candidates:
+        """Decode the outputs of one row, without batch axis."""
+        ...
+
+
+DECODERS: Mapping[str, Decoder] = {
+    "center_heatmap": center_heatmap.decode,
+    "probability_map": probability_map.decode,
+    "yolo_grid": yolo_grid.decode,
+}
+
+__all__ = ["DECODERS", "Candidates", "Decoder"]

@@ -1,0 +1,108 @@
+"""Greedy non-maximum suppression, over all boxes or class by class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.boxes import iou, may_overlap
+from pipelines.types import FloatArray
+
+Indices = NDArray[np.int64]
+_BLOCK = 128
+_STRIP = 2048  # boxes compared with a block at once: tables of 256 KiB stay in the cache.
+
+
+def best_first(scores: FloatArray, limit: int | None = None) -> Indices:
+    """Indices of the ``limit`` best of ``(N,)`` scores (all without a limit), best first, ties by lower index."""
+    if limit is None or limit >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    # The limit-th best score finds the few to sort in linear time; ties with it come along and lose by their index.
+    least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+    among = np.flatnonzero(scores >= least)
+    return among[np.argsort(-scores[among], kind="stable")[:limit]]
+
+
+def nms(boxes: FloatArray, scores: FloatArray, *, iou_threshold: float) -> Indices:
+    """Suppress each box whose IoU with a better kept box is **above** ``iou_threshold``.
+
+    Of equal scores the lower index is the better. A box without area overlaps nothing, so it stays.
+
+    Args:
+        boxes: ``(N, 4)`` float32 xyxy.
+        scores: ``(N,)`` float32, no NaN.
+        iou_threshold: 0 to 1.
+
+    Returns:
+        Kept indices, best first.
+    """
+    order = best_first(scores)
+    return order[_greedy(boxes[order], None, iou_threshold)]
+
+
+def batched_nms(
+    boxes: FloatArray,
+    scores: FloatArray,
+    class_ids: NDArray[np.int64],
+    *,
+    iou_threshold: float,
+    class_agnostic: bool,
+    candidates: int,
+) -> Indices:
+    """Run :func:`nms` class by class (or over all, where ``class_agnostic``) on the ``candidates`` best boxes.
+
+    Classes are told apart by comparing ids, not by shifting the boxes of each class: no precision is lost with many
+    classes or large images.
+
+    Args:
+        boxes: ``(N, 4)`` float32 xyxy.
+        scores: ``(N,)`` float32, no NaN.
+        class_ids: ``(N,)`` int64.
+        iou_threshold: 0 to 1.
+        class_agnostic: let classes suppress each other.
+        candidates: how many of the best boxes, over all classes, enter.
+
+    Returns:
+        Kept indices, best first, ties by lower index.
+    """
+    order = best_first(scores, candidates)
+    return order[_greedy(boxes[order], None if class_agnostic else class_ids[order], iou_threshold)]
+
+
+def _greedy(boxes: FloatArray, class_ids: NDArray[np.int64] | None, iou_threshold: float) -> NDArray[np.intp]:
+    """Positions kept of boxes that come best first.
+
+    A block of the best is settled among itself, then its winners strike out everything after it at once. Each pair is
+    looked at no more than once, and struck boxes are never looked at again.
+    """
+
+    def overlaps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+        over = may_overlap(boxes[rows], boxes[columns])  # most pairs end here, after four comparisons.
+        if class_ids is not None:
+            over &= class_ids[rows][:, None] == class_ids[columns][None, :]
+        i, j = np.nonzero(over)
+        over[i, j] = iou(boxes[rows[i]], boxes[columns[j]]) > iou_threshold
+        return over
+
+    waiting = np.arange(len(boxes))
+    kept = []
+    while len(waiting):
+        block, waiting = waiting[:_BLOCK], waiting[_BLOCK:]
+        winners = block[_settle(overlaps(block, block))]
+        kept.append(winners)
+        strips = [waiting[i : i + _STRIP] for i in range(0, len(waiting), _STRIP)]
+        survivors = [strip[~overlaps(winners, strip).any(axis=0)] for strip in strips]
+        waiting = np.concatenate(survivors) if survivors else waiting
+    return np.concatenate(kept) if kept else waiting
+
+
+def _settle(overlaps: NDArray[np.bool_]) -> NDArray[Any]:
+    """Mask of the kept of ``N`` boxes, best first, from their ``(N, N)`` table of overlaps."""
+    later = np.triu(overlaps, k=1)
+    kept = np.ones(len(overlaps), dtype=bool)
+    for i in np.flatnonzero(later.any(axis=1)):  # the others strike nothing out.
+        if kept[i]:
+            kept &= ~later[i]
+    return kept
