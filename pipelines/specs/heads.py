@@ -1,0 +1,69 @@
+"""What the graph's outputs mean: one head a task."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from pipelines.specs.base import Count, OutputName, Probability, Resample, Spec
+from pipelines.specs.decoders import Decoder
+
+
+class ClassificationHead(Spec):
+    """``output`` is ``(C,)`` a row; ``activation`` none: it holds probabilities already."""
+
+    task: Literal["classification"]
+    output: OutputName
+    activation: Literal["softmax", "sigmoid", "none"]
+    top_k: Count
+
+
+class Nms(Spec):
+    """Greedy non-maximum suppression: a box goes when its IoU with a better one is above ``iou_threshold``.
+
+    ``candidates`` best boxes enter; ``class_agnostic`` lets classes suppress each other.
+    """
+
+    iou_threshold: Probability
+    class_agnostic: bool
+    candidates: Count
+
+
+class DetectionHead(Spec):
+    """``decoder`` turns raw outputs into candidates at or above ``score_threshold``; ``nms`` null: all are kept."""
+
+    task: Literal["detection"]
+    decoder: Decoder
+    score_threshold: Probability
+    nms: Nms | None
+    max_detections: Count
+
+
+class SegmentationHead(Spec):
+    """``output`` is ``(C,h,w)`` a row at the row's aspect.
+
+    ``softmax``: C classes, index 0 the background. ``sigmoid``, ``minmax`` (stretched to 0..1 by the row's own extremes)
+    and ``none`` need C = 1: foreground probability; a pixel is foreground at ``threshold`` or more.
+    ``mask_resample`` brings probabilities back to the original size.
+    """
+
+    task: Literal["segmentation"]
+    output: OutputName
+    activation: Literal["softmax", "sigmoid", "minmax", "none"]
+    threshold: Probability
+    mask_resample: Resample
+
+
+class EmbeddingHead(Spec):
+    """``output`` is ``(dim,)`` a row; ``normalize`` divides it by its L2 norm."""
+
+    task: Literal["embedding"]
+    output: OutputName
+    dim: Count
+    normalize: bool
+
+
+Head: TypeAlias = Annotated[
+    ClassificationHead | DetectionHead | SegmentationHead | EmbeddingHead, Field(discriminator="task")
+]
