@@ -1,4 +1,4 @@
-"""Whether two results of one image agree within a tolerance, leaving out what lies within it of a threshold or a tie."""
+"""Whether two results of one image agree within a tolerance; what lies within it of a threshold is left out."""
 
 from __future__ import annotations
 

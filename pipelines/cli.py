@@ -28,7 +28,7 @@ def verify(
     """
     with load_package(package, options=SessionOptions(providers=(provider,))) as model:
         manifest, report = model.manifest, model.golden
-        assert report is not None  # noqa: S101  (load_package replays unless told not to)
+        assert report is not None  # load_package replays unless told not to
         row = {
             "name": manifest.name,
             "version": manifest.version,

@@ -73,7 +73,7 @@ def _label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     """Write text above ``corner``, moved so that it stays inside the picture."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right + 6, bottom + 4
     x = min(max(0, corner[0]), max(0, size[0] - width))
     y = corner[1] - height if corner[1] >= height else min(corner[1], max(0, size[1] - height))
@@ -88,9 +88,8 @@ def _ink(color: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _draw_mask(image: ByteArray, result: SegmentationMap) -> ByteArray:
-    opacity = (result.class_map > 0).astype(np.float32)
-    if result.alpha is not None:
-        opacity = result.alpha.astype(np.float32) / 255
+    shown = result.class_map > 0 if result.alpha is None else result.alpha / np.float32(255)
+    opacity = shown.astype(np.float32)
     colors = np.array(PALETTE, np.float32)[(result.class_map.astype(np.int64) - 1) % len(PALETTE)]
     weight = (opacity * MASK_OPACITY)[..., None]
     drawn = np.rint(image * (1 - weight) + colors * weight).astype(np.uint8)
@@ -117,7 +116,7 @@ def _draw_lines(image: ByteArray, lines: Sequence[str]) -> ByteArray:
     font = _font(image)
     fitted = [_shorten(pen, line, image.shape[1] - 16, font) for line in lines]
     text = "\n".join(fitted)
-    left, top, right, bottom = pen.multiline_textbbox((8, 6), text, font=font)
+    _, _, right, bottom = pen.multiline_textbbox((8, 6), text, font=font)
     pen.rectangle((0, 0, right + 8, bottom + 8), fill=(0, 0, 0, 170))
     pen.multiline_text((8, 6), text, fill=(255, 255, 255), font=font)
     return np.asarray(canvas).copy()

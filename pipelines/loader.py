@@ -10,7 +10,7 @@ from typing import Self
 
 from pipelines.errors import ChecksumError, GraphMismatchError, PackageError
 from pipelines.golden import GoldenReport, replay
-from pipelines.manifest import GRAPH_FILE, MANIFEST_FILE, ModelManifest, head_outputs, read_manifest
+from pipelines.manifest import GRAPH_FILE, MANIFEST_FILE, ModelManifest, read_manifest
 from pipelines.session import OnnxSession, Session, SessionOptions
 from pipelines.specs import TensorSpec
 from pipelines.tasks import Pipeline, build_pipeline
@@ -69,7 +69,7 @@ def load_package(path: Path, *, options: SessionOptions | None = None, replay_go
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     pipeline = build_pipeline(manifest)
-    session = OnnxSession(folder / GRAPH_FILE, options, outputs=head_outputs(manifest.head))
+    session = OnnxSession(folder / GRAPH_FILE, options, outputs=manifest.head.output_names)
     try:
         check_graph(manifest, session.inputs, session.graph_outputs)
         report = replay(manifest, folder, pipeline, session) if replay_golden else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,7 +14,6 @@ from pipelines.errors import ManifestError, SealError
 from pipelines.specs import (
     CenterCrop,
     Count,
-    DetectionHead,
     Head,
     ImageSpec,
     Positive,
@@ -137,7 +135,7 @@ class ModelManifest(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         known = {output.name for output in self.outputs}
-        for name in head_outputs(self.head):
+        for name in self.head.output_names:
             if name not in known:
                 raise ValueError(f"head names output {name!r}, the graph's outputs are {sorted(known)}")
         if isinstance(self.head, SegmentationHead) and isinstance(self.image.fit, CenterCrop):
@@ -145,17 +143,6 @@ class ModelManifest(Spec):
         if self.inputs[0].dtype != self.image.dtype:
             raise ValueError(f"image.dtype is {self.image.dtype}, the graph's input is {self.inputs[0].dtype}")
         return self
-
-
-def head_outputs(head: Head) -> tuple[str, ...]:
-    """The graph outputs that a head reads."""
-    if not isinstance(head, DetectionHead):
-        return (head.output,)
-    decoder = head.decoder
-    if decoder.kind == "center_heatmap":
-        names = (decoder.heatmap, decoder.size, decoder.offset, decoder.landmarks)
-        return tuple(name for name in names if name is not None)
-    return decoder.outputs if decoder.kind == "yolo_grid" else (decoder.output,)
 
 
 def seal_of(raw: Mapping[str, Any]) -> str:
@@ -221,7 +208,7 @@ def read_manifest(folder: Path, *, check_seal: bool = True) -> ModelManifest:
     if check_seal and (seal := seal_of(raw)) != manifest.seal:
         raise SealError(
             f"recipe changed: image, head, labels, inputs or outputs of {folder} were edited after it was made "
-            f"(seal {manifest.seal[:12]}, recipe {seal[:12]}); `ocella golden {folder}` shows the difference and records anew"
+            f"(seal {manifest.seal[:12]}, recipe {seal[:12]}); `ocella golden {folder}` shows the difference"
         )
     return manifest
 
@@ -232,5 +219,5 @@ def write_manifest(manifest: ModelManifest, folder: Path) -> ModelManifest:
     raw["seal"] = seal_of(raw)
     unfinished = folder / f".{MANIFEST_FILE}"
     unfinished.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / MANIFEST_FILE)
+    unfinished.replace(folder / MANIFEST_FILE)
     return parse_manifest(raw)

@@ -49,7 +49,7 @@ def encode_png(image: AnyArray) -> bytes:
 
 
 def _classes(result: Classification) -> list[dict[str, Any]]:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"class_id": int(class_id), "score": float(score)}
         for class_id, score in zip(result.class_ids, result.scores, strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from pipelines.loader import check_graph, find_package, sha256_of
 from pipelines.manifest import (
     GRAPH_FILE,
     ModelManifest,
-    head_outputs,
     parse_manifest,
     read_manifest,
     read_raw_manifest,
@@ -55,7 +53,7 @@ def find_drift(path: Path) -> Drift:
         if not (folder / name).is_file() or sha256_of(folder / name) != expected
     )
     problem = None
-    with OnnxSession(folder / GRAPH_FILE, outputs=head_outputs(manifest.head)) as session:
+    with OnnxSession(folder / GRAPH_FILE, outputs=manifest.head.output_names) as session:
         check_graph(manifest, session.inputs, session.graph_outputs)
         try:
             replay(manifest, folder, build_pipeline(manifest), session)
@@ -69,14 +67,14 @@ def rerecord(path: Path) -> ModelManifest:
     folder = find_package(path)
     manifest = read_manifest(folder, check_seal=False)
     pipeline = build_pipeline(manifest)
-    with OnnxSession(folder / GRAPH_FILE, outputs=head_outputs(manifest.head)) as session:
+    with OnnxSession(folder / GRAPH_FILE, outputs=manifest.head.output_names) as session:
         check_graph(manifest, session.inputs, session.graph_outputs)
         for sample in manifest.golden.samples:
             record = record_sample(pipeline, session, (folder / sample.image).read_bytes(), manifest.golden.options)
             unfinished = folder / f".{Path(sample.record).name}"
             with unfinished.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **record)
-            os.replace(unfinished, folder / sample.record)
+            unfinished.replace(folder / sample.record)
     golden = manifest.golden.model_copy(
         update={"reference": "onnxruntime", "recorded_with": {"onnxruntime": onnxruntime.__version__}}
     )

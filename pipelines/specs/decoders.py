@@ -10,7 +10,7 @@ from pipelines.specs.base import Count, OutputName, Positive, Probability, Spec
 
 
 class CenterHeatmap(Spec):
-    """CenterNet-like maps: ``heatmap (C,h,w)`` probabilities, ``size (2,h,w)``, ``offset (2,h,w)``, ``landmarks (2K,h,w)``.
+    """CenterNet-like maps: probabilities ``heatmap (C,h,w)``; ``size``, ``offset (2,h,w)``; ``landmarks (2K,h,w)``.
 
     Centre = (cell + offset + ``center_shift``) * ``stride``; side = exp(size) * ``stride`` (``size_encoding`` log) or
     size * ``stride`` (linear). Landmark = box corner + value * side. ``axis_order``: which of x, y comes first in
@@ -27,6 +27,12 @@ class CenterHeatmap(Spec):
     size_encoding: Literal["log", "linear"]
     axis_order: Literal["xy", "yx"]
     peak_kernel: Literal[1, 3, 5]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        names = (self.heatmap, self.size, self.offset, self.landmarks)
+        return tuple(name for name in names if name is not None)
 
 
 class YoloGrid(Spec):
@@ -45,6 +51,11 @@ class YoloGrid(Spec):
     channel_order: Literal["chw", "hwc"]
     class_activation: Literal["softmax", "sigmoid"]
     objectness: Literal["sigmoid", "none"]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return self.outputs
 
     @model_validator(mode="after")
     def _one_scale_each(self) -> Self:
@@ -73,6 +84,11 @@ class ProbabilityMap(Spec):
     unclip_ratio: Positive
     min_side: Count
     max_candidates: Count
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return (self.output,)
 
 
 Decoder: TypeAlias = Annotated[CenterHeatmap | YoloGrid | ProbabilityMap, Field(discriminator="kind")]

@@ -18,6 +18,11 @@ class ClassificationHead(Spec):
     activation: Literal["softmax", "sigmoid", "none"]
     top_k: Count
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return (self.output,)
+
 
 class Nms(Spec):
     """Greedy non-maximum suppression: a box goes when its IoU with a better one is above ``iou_threshold``.
@@ -39,12 +44,17 @@ class DetectionHead(Spec):
     nms: Nms | None
     max_detections: Count
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return self.decoder.output_names
+
 
 class SegmentationHead(Spec):
     """``output`` is ``(C,h,w)`` a row at the row's aspect.
 
-    ``softmax``: C classes, index 0 the background. ``sigmoid``, ``minmax`` (stretched to 0..1 by the row's own extremes)
-    and ``none`` need C = 1: foreground probability; a pixel is foreground at ``threshold`` or more.
+    ``softmax``: C classes, index 0 the background. ``sigmoid``, ``minmax`` (stretched to 0..1 by the row's own
+    extremes) and ``none`` need C = 1: foreground probability; a pixel is foreground at ``threshold`` or more.
     ``mask_resample`` brings probabilities back to the original size.
     """
 
@@ -54,6 +64,11 @@ class SegmentationHead(Spec):
     threshold: Probability
     mask_resample: Resample
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return (self.output,)
+
 
 class EmbeddingHead(Spec):
     """``output`` is ``(dim,)`` a row; ``normalize`` divides it by its L2 norm."""
@@ -62,6 +77,11 @@ class EmbeddingHead(Spec):
     output: OutputName
     dim: Count
     normalize: bool
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph outputs that it reads."""
+        return (self.output,)
 
 
 Head: TypeAlias = Annotated[
