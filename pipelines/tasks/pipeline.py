@@ -1,0 +1,116 @@
+"""The Pipeline protocol, the half that all tasks share, and ``predict``: the definition of correct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pipelines import preprocess as pixels
+from pipelines.geometry import Affine
+from pipelines.image import ImageLimits, decode_image
+from pipelines.manifest import ModelManifest
+from pipelines.options import PredictOptions
+from pipelines.outputs import require_labels
+from pipelines.specs import ClassificationHead, DetectionHead, EmbeddingHead, SegmentationHead
+from pipelines.types import AnyArray, ByteArray, Result
+
+if TYPE_CHECKING:
+    from pipelines.session import Session
+
+NO_OPTIONS = PredictOptions()
+HeadT = TypeVar("HeadT", ClassificationHead, DetectionHead, EmbeddingHead, SegmentationHead)
+
+
+class Pipeline(Protocol):
+    """Everything around the graph for one model; holds no state beside its manifest, so any thread may call it."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the pipeline was built from."""
+        ...
+
+    def check(self, options: PredictOptions) -> None:
+        """Raise InvalidRequestError where an option does not act on this model."""
+        ...
+
+    def decode(self, data: bytes, limits: ImageLimits) -> ByteArray:
+        """Decode an encoded image to ``(H, W, 3)`` uint8 RGB. Raises ImageDecodeError, ImageTooLargeError."""
+        ...
+
+    def row_shape(self, image_hw: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of the row of an image of ``image_hw``, without batch axis. Raises ImageTooLargeError."""
+        ...
+
+    def preprocess(self, image: ByteArray, out: AnyArray | None = None) -> tuple[AnyArray, Affine]:
+        """Turn ``(H, W, 3)`` uint8 RGB into the row (written into ``out`` where given) and its placement."""
+        ...
+
+    def postprocess(self, outputs: Mapping[str, AnyArray], affine: Affine, options: PredictOptions) -> Result:
+        """Turn the outputs of one row, without batch axis, into a result; they are not written into, nor kept.
+
+        Raises:
+            InvalidRequestError: an option does not act on this model.
+            ModelOutputError: an output is missing, has the wrong shape, or holds NaN or infinity.
+        """
+        ...
+
+
+class ImageFront:
+    """The half of a pipeline before the graph, the same for every task."""
+
+    def __init__(self, manifest: ModelManifest) -> None:
+        self.manifest = manifest
+
+    def check(self, options: PredictOptions) -> None:
+        """Raise InvalidRequestError where an option does not act on this model."""
+        options.check_for(self.manifest.head.task)
+
+    def decode(self, data: bytes, limits: ImageLimits) -> ByteArray:
+        """Decode an encoded image to ``(H, W, 3)`` uint8 RGB by the manifest's EXIF and alpha policy."""
+        spec = self.manifest.image
+        return decode_image(data, exif=spec.exif, alpha=spec.alpha, limits=limits)
+
+    def row_shape(self, image_hw: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of the row of an image of ``image_hw``, without batch axis."""
+        return pixels.row_shape(self.manifest.image, image_hw)
+
+    def preprocess(self, image: ByteArray, out: AnyArray | None = None) -> tuple[AnyArray, Affine]:
+        """Turn ``(H, W, 3)`` uint8 RGB into the row (written into ``out`` where given) and its placement."""
+        return pixels.preprocess(image, self.manifest.image, out)
+
+
+def head_of(manifest: ModelManifest, kind: type[HeadT]) -> HeadT:
+    """Return the manifest's head; raises ValueError where it is of another task."""
+    if not isinstance(manifest.head, kind):
+        raise ValueError(f"head must be a {kind.__name__}, got {type(manifest.head).__name__}")
+    return manifest.head
+
+
+def class_labels(labels: Sequence[str], class_ids: AnyArray, num_classes: int) -> tuple[str, ...]:
+    """Names of ``(K,)`` classes, or empty where there are none; raises ModelOutputError where the numbers differ."""
+    require_labels(labels, num_classes)
+    return tuple(labels[i] for i in class_ids.tolist()) if labels else ()
+
+
+def predict(
+    pipeline: Pipeline, session: Session, images: Sequence[ByteArray], options: PredictOptions = NO_OPTIONS
+) -> list[Result]:
+    """Answer each ``(H, W, 3)`` uint8 RGB image with one run of the graph of its own.
+
+    This is the definition of correct: whatever batches, serves or streams a model must answer the same.
+
+    Raises:
+        InvalidRequestError: an option does not act on this model.
+        ImageTooLargeError: the image's shape would make too large a row.
+        ModelRunError: the graph failed.
+        ModelOutputError: the graph answered NaN, infinity or the wrong shape.
+    """
+    pipeline.check(options)
+    return [_predict_one(pipeline, session, image, options) for image in images]
+
+
+def _predict_one(pipeline: Pipeline, session: Session, image: ByteArray, options: PredictOptions) -> Result:
+    from pipelines.session import run_one  # postprocessing alone must not load onnxruntime.
+
+    row, affine = pipeline.preprocess(image)
+    return pipeline.postprocess(run_one(session, row), affine, options)
