@@ -1,0 +1,205 @@
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ocella
+from pipelines.errors import ImageDecodeError, InvalidRequestError
+from pipelines.types import Embedding
+
+ROOT = Path(ocella.__file__).parent
+HEAVY = {"cv2", "google", "grpc", "numpy", "onnx", "onnxruntime", "pydantic", "rich", "torch", "torchvision"}
+NOT_IN_SERVING = {"onnx", "onnxscript", "torch", "torchvision"}
+NOT_IN_PIPELINES = {"asyncio.events", "grpc", "onnx", "onnxscript", "torch", "torchvision"}
+NOT_IN_FOREIGN_EXPORT = {"grpc", "torch", "torchvision"}
+
+
+def modules_loaded_by(*words: str) -> set[str]:
+    """Run ``ocella`` in a process of its own and return the names of all modules that it loaded."""
+    code = (
+        f"import sys, ocella; code = ocella.main({list(words)!r}); print('\\nmodules:', *sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.rsplit("modules:", 1)[1].split())
+
+
+def test_help_lists_every_command_with_its_line(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, (_, _, line) in ocella.COMMANDS.items():
+        assert f"  {name} " in out
+        assert line in out
+
+
+def test_help_imports_nothing_heavy():
+    assert modules_loaded_by("--help") & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "never"),
+    [
+        *((name, NOT_IN_SERVING) for name in ("serve", "models", "health", "predict")),
+        *((name, NOT_IN_PIPELINES) for name in ("verify", "golden")),
+        *((name, NOT_IN_FOREIGN_EXPORT) for name in ("import", "zoo")),
+    ],
+)
+def test_a_commands_help_imports_only_its_own_side(command: str, never: set[str]):
+    assert modules_loaded_by(command, "--help") & never == set()
+
+
+@pytest.mark.parametrize("command", ocella.COMMANDS)
+def test_each_commands_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]):
+    assert ocella.main([command, "--help"]) == 0
+    assert f"ocella {command}" in capsys.readouterr().out.split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["--version"]) == 0
+    assert f'version = "{capsys.readouterr().out.strip()}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_no_command_is_a_usage_error_that_shows_the_help(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main([]) == 2
+    assert "usage: ocella" in capsys.readouterr().out
+
+
+def test_unknown_command_is_a_usage_error_that_names_the_nearest(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["predcit"]) == 2
+    assert capsys.readouterr().err == "error: no command 'predcit', did you mean 'predict'\n"
+
+
+def test_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["verify", "--no-such-option"]) == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            InvalidRequestError("top_k must be\nbetween 1 and 5, got 6"),
+            1,
+            "error: top_k must be between 1 and 5, got 6\n",
+        ),
+        (PermissionError(13, "Permission denied", "/x/y"), 1, "error: /x/y: Permission denied\n"),
+        (OSError("disk trouble"), 1, "error: disk trouble\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=["ours", "os-with-file", "os-without", "ctrl-c"],
+)
+def test_a_failed_command_says_one_line_and_no_traceback(
+    raised: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(ocella, "open_predictor", fail)
+    assert ocella.main(["predict", "package", "image.png"]) == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(ocella, "open_predictor", fail)
+    with pytest.raises(KeyError):
+        ocella.main(["predict", "package", "image.png"])
+
+
+def test_a_closed_pipe_is_quiet():
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "ocella", "--help"], cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+# --- predict ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def length_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the model: an image's embedding is its length in bytes; bytes ``bad`` do not decode."""
+
+    def answer(data: bytes) -> Embedding:
+        if data == b"bad":
+            raise ImageDecodeError("the bytes are no image")
+        return Embedding(np.array([len(data)], np.float32))
+
+    @contextmanager
+    def open_predictor(*_: object, **__: object) -> Iterator[ocella.Predictor]:
+        yield ocella.Predictor(answer, decode=lambda _: np.zeros((4, 6, 3), np.uint8))
+
+    monkeypatch.setattr(ocella, "open_predictor", open_predictor)
+
+
+def write_images(folder: Path, **contents: bytes) -> list[str]:
+    paths = [folder / f"{name}.png" for name in contents]
+    for path, data in zip(paths, contents.values(), strict=True):
+        path.write_bytes(data)
+    return [str(path) for path in paths]
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_a_bad_image_is_named_and_the_others_are_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    first, bad, last = write_images(tmp_path, first=b"1", bad=b"bad", last=b"333")
+    missing = str(tmp_path / "missing.png")
+    assert ocella.main(["predict", "model", first, bad, missing, last]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [first, last]
+    assert err == f"error: {bad}: the bytes are no image\nerror: {missing}: No such file or directory\n"
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_json_is_one_document_with_a_row_for_each_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    first, bad = write_images(tmp_path, first=b"1", bad=b"bad")
+    assert ocella.main(["predict", "model", first, bad, "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert rows == [
+        {"image": first, "overlay": None, "result": {"task": "embedding", "vector": [1.0]}},
+        {"image": bad, "error": "the bytes are no image"},
+    ]
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_draw_writes_an_overlay_of_the_images_size_into_a_new_folder(tmp_path: Path):
+    from PIL import Image
+
+    (image,) = write_images(tmp_path, image=b"1")
+    assert ocella.main(["predict", "model", image, "--draw", str(tmp_path / "new" / "out")]) == 0
+    with Image.open(io.BytesIO((tmp_path / "new" / "out" / "image.png").read_bytes())) as overlay:
+        assert overlay.size == (6, 4)
+
+
+def test_an_option_out_of_range_is_one_error_before_any_image(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["predict", "model", "image.png", "--score-threshold", "1.5"]) == 1
+    assert capsys.readouterr().err == "error: score_threshold must be between 0 and 1, got 1.5\n"
+
+
+def test_overlays_are_named_after_their_images():
+    images = [Path("a/cat.jpg"), Path("a/dog.png")]
+    assert ocella.overlay_paths(images, Path("out")) == [Path("out/cat.png"), Path("out/dog.png")]
+
+
+def test_overlays_of_equal_stems_do_not_overwrite_each_other():
+    images = [Path("a/cat.jpg"), Path("b/cat.jpg"), Path("a/cat-2.jpg"), Path("c/cat.png")]
+    names = [path.name for path in ocella.overlay_paths(images, Path("out"))]
+    assert names == ["cat.png", "cat-2.png", "cat-2-2.png", "cat-3.png"]
+
+
+def test_overlays_never_overwrite_an_image_that_was_asked_about():
+    assert ocella.overlay_paths([Path("out/cat.png")], Path("out")) == [Path("out/cat-2.png")]
