@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,14 +172,16 @@ def _remote(model: str, server: str, options: PredictOptions) -> Iterator[Predic
     from serving.client import VisionClient
 
     with VisionClient(server) as client:
-        manifest = parse_manifest(client.describe_model(model), where=f"{model} on {server}")
+        described = client.describe_model(model)
+        manifest = parse_manifest(json.loads(described.manifest_json), where=f"{model} on {server}")
         options.check_for(manifest.head.task)
+        chosen = asdict(options)
 
         def decode(data: bytes) -> ByteArray:
             return decode_image(data, exif=manifest.image.exif, alpha=manifest.image.alpha)
 
         def answer(data: bytes) -> Result:
-            return client.predict(model, data, options=options).result
+            return client.predict(model, data, version=described.version, **chosen).result
 
         yield Predictor(answer, decode)
 

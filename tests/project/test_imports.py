@@ -14,7 +14,7 @@ CONTRACTS = [
     "pipelines is plain numpy",
 ]
 OURS_FOR_CLIENTS = {"pipelines", "pipelines.errors", "pipelines.types"}
-HEAVY_FOR_CLIENTS = {"cv2", "onnx", "onnxruntime", "pydantic", "starlette", "torch", "uvicorn"}
+HEAVY_FOR_CLIENTS = {"onnx", "onnxruntime", "pydantic", "starlette", "torch", "uvicorn"}
 
 
 def project() -> dict[str, object]:
