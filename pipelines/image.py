@@ -55,10 +55,10 @@ class ImageLimits:
 
 
 def decode_image(data: bytes, *, exif: Exif, alpha: Alpha, limits: ImageLimits = ImageLimits()) -> ByteArray:
-    """Decode one image file. Thread-safe. The policy:
+    """Decode one image file, by this policy. Thread-safe.
 
-    - Formats are JPEG, PNG, WebP, BMP and TIFF, told by signature: one frame, whole, with nothing of another kind behind
-      it (``image_header.read_header`` says what exactly).
+    - Formats are JPEG, PNG, WebP, BMP and TIFF, told by signature: one frame, whole, with nothing of another kind
+      behind it (``image_header.read_header`` says what exactly).
     - OpenCV decodes JPEG of one or three components, PNG and WebP; Pillow JPEG of four components, BMP and TIFF, with
       which OpenCV takes less care. The choice depends on nothing but the file.
     - Orientation (EXIF in JPEG, PNG ``eXIf``, WebP, TIFF) is as asked; damaged EXIF counts as none.

@@ -13,12 +13,16 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 INTEGER_CODES = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT, LONG: all that sizes and offsets may be
 ENTRY_BYTES = 12
 
-WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SUB_IFDS, SAMPLE_FORMAT = 256, 257, 258, 262, 274, 330, 339
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
+SAMPLES, SUB_IFDS, SAMPLE_FORMAT = 277, 330, 339
 STRIPS, TILES = (273, 279), (324, 325)  # offsets, byte counts
 TILE_WIDTH, TILE_HEIGHT = 322, 323
-# One value each: compression, fill order, samples, rows per strip, planes, fax options, predictor, tile sides.
-SINGLE_TAGS = frozenset({WIDTH, HEIGHT, 259, PHOTOMETRIC, 266, 277, 278, 284, 292, 293, 317, TILE_WIDTH, TILE_HEIGHT})
-# And with as many as they like: bits, strips, palette, tiles, extra samples, sample format, JPEG tables, YCbCr.
+# One value each: also fill order, rows per strip, planes, fax options, predictor.
+SINGLE_TAGS = frozenset(
+    {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, 278, 284, 292, 293, 317, TILE_WIDTH, TILE_HEIGHT}
+)
+UNCOMPRESSED = 1
+# With several values: also palette, extra samples, JPEG tables, YCbCr coefficients.
 PIXEL_TAGS = SINGLE_TAGS | {BITS, *STRIPS, 320, *TILES, 338, SAMPLE_FORMAT, 347, 529, 530, 531, 532}
 WHITE_IS_ZERO = 0
 PHOTOMETRICS = frozenset({WHITE_IS_ZERO, 1, 2, 3, 5, 6})  # grey, grey, RGB, palette, CMYK, YCbCr
@@ -163,6 +167,12 @@ def _check_data(data: bytes, order: str, entries: Mapping[int, Entry]) -> None:
     end = max(offset + count for offset, count in zip(offsets, counts, strict=True))
     if end > len(data):
         raise ImageDecodeError(f"TIFF must be whole, got {len(data):,} bytes of at least {end:,}")
+    if COMPRESSION not in entries or _one(data, order, entries, COMPRESSION) == UNCOMPRESSED:
+        bits = _one(data, order, entries, BITS) if BITS in entries else 1
+        samples = _one(data, order, entries, SAMPLES) if SAMPLES in entries else 1
+        pixels = _one(data, order, entries, HEIGHT) * _one(data, order, entries, WIDTH)
+        if sum(counts) < pixels * samples * bits // 8:  # Pillow would read on into whatever follows
+            raise ImageDecodeError(f"TIFF must hold all its pixels, got {sum(counts):,} bytes for {pixels:,} pixels")
     if tiled:
         pixels = _one(data, order, entries, TILE_WIDTH) * _one(data, order, entries, TILE_HEIGHT)
         if pixels > MAX_TILE_PIXELS:
