@@ -10,7 +10,8 @@ from pipelines.types import FloatArray
 def softmax(logits: FloatArray, *, axis: int = -1) -> FloatArray:
     """Exponentials divided by their sum along ``axis``; float32, of the same shape."""
     # The largest logit is taken away first: the quotient stays the same and no exponential exceeds 1.
-    powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    with np.errstate(over="ignore"):  # a difference below float32 is -infinity, whose exponential is 0 as it should be.
+        powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     powers /= powers.sum(axis=axis, keepdims=True)
     return powers
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pipelines.manifest import (
     Golden,
     GoldenOptions,
@@ -27,10 +29,16 @@ from pipelines.specs import (
     TensorSpec,
     YoloGrid,
 )
+from pipelines.types import FloatArray
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NUM_CLASSES = 10
+
+
+def f32(values: Any) -> FloatArray:
+    """Numbers, nested as wanted, as a float32 array."""
+    return np.array(values, np.float32)
 
 
 def letterbox(**over: Any) -> Letterbox:

@@ -1,0 +1,117 @@
+"""Naive loops: slow, obvious versions of the vectorised maths, written from the definitions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.specs import CenterHeatmap, YoloGrid
+from pipelines.types import AnyArray
+
+Found = tuple[tuple[float, float, float, float], float, int]
+"""A candidate: box, score, class id."""
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    powers = [math.exp(value - max(logits)) for value in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def iou(a: AnyArray, b: AnyArray) -> float:
+    a, b = [float(v) for v in a], [float(v) for v in b]  # type: ignore[assignment]
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    inter = width * height
+    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
+def nms(boxes: AnyArray, scores: AnyArray, class_ids: AnyArray | None, *, iou_threshold: float) -> list[int]:
+    """Greedy suppression; ``class_ids`` None lets all boxes suppress each other."""
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        rivals = [j for j in kept if class_ids is None or class_ids[i] == class_ids[j]]
+        if all(iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
+            kept.append(i)
+    return kept
+
+
+def center_heatmap(
+    outputs: dict[str, AnyArray], spec: CenterHeatmap, *, row_hw: tuple[int, int], score_threshold: float
+) -> tuple[list[Found], list[list[tuple[float, float]]]]:
+    """Candidates and their landmarks, cell by cell."""
+    heatmap = outputs[spec.heatmap]
+    x_at, y_at = (0, 1) if spec.axis_order == "xy" else (1, 0)
+    found: list[Found] = []
+    landmarks: list[list[tuple[float, float]]] = []
+    for c, y, x in np.ndindex(*heatmap.shape):
+        reach = spec.peak_kernel // 2
+        window = heatmap[c, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        if heatmap[c, y, x] < np.float32(score_threshold) or (reach and heatmap[c, y, x] < window.max()):
+            continue
+        center: dict[int, float] = {}
+        side: dict[int, float] = {}
+        for axis, cell in ((x_at, x), (y_at, y)):
+            center[axis] = (cell + float(outputs[spec.offset][axis, y, x]) + spec.center_shift) * spec.stride
+            size = float(outputs[spec.size][axis, y, x])
+            side[axis] = (math.exp(size) if spec.size_encoding == "log" else size) * spec.stride
+        corners: dict[int, tuple[float, float]] = {}
+        for axis, limit in ((x_at, row_hw[1]), (y_at, row_hw[0])):
+            low = min(max(center[axis] - side[axis] / 2, 0), limit)
+            high = low + side[axis] if spec.size_encoding == "log" else center[axis] + side[axis] / 2
+            corners[axis] = (low, min(max(high, 0), limit))
+        box = (corners[x_at][0], corners[y_at][0], corners[x_at][1], corners[y_at][1])
+        found.append((box, float(heatmap[c, y, x]), c))
+        if spec.landmarks is not None:
+            values = outputs[spec.landmarks][:, y, x]
+            landmarks.append(
+                [
+                    (
+                        box[0] + float(values[2 * k + x_at]) * side[x_at],
+                        box[1] + float(values[2 * k + y_at]) * side[y_at],
+                    )
+                    for k in range(len(values) // 2)
+                ]
+            )
+    return found, landmarks
+
+
+def yolo_grid(grids: Sequence[AnyArray], spec: YoloGrid, *, score_threshold: float) -> list[Found]:
+    """Candidates of scales given as ``(h, w, A, 5 + C)``, anchor by anchor."""
+    found: list[Found] = []
+    for grid, stride, anchors in zip(grids, spec.strides, spec.anchors, strict=True):
+        for y, x, a in np.ndindex(*grid.shape[:3]):
+            tx, ty, tw, th, objectness, *classes = (float(v) for v in grid[y, x, a])
+            if spec.objectness == "sigmoid":
+                objectness = sigmoid(objectness)
+            chances = softmax(classes) if spec.class_activation == "softmax" else [sigmoid(v) for v in classes]
+            class_id = max(range(len(chances)), key=lambda c: (chances[c], -c))
+            score = objectness * chances[class_id]
+            if score < score_threshold:
+                continue
+            unit = stride if spec.anchor_unit == "cell" else 1
+            width, height = anchors[a][0] * unit * math.exp(tw), anchors[a][1] * unit * math.exp(th)
+            cx, cy = (x + sigmoid(tx)) * stride, (y + sigmoid(ty)) * stride
+            found.append(((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2), score, class_id))
+    return found
+
+
+def best_classes(scores: Sequence[float], count: int) -> list[int]:
+    return sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:count]
+
+
+def argmax_first(values: Any) -> AnyArray:
+    """Index of the largest of ``(C, H, W)`` for every pixel; of equals the lowest."""
+    result = np.zeros(values.shape[1:], np.int64)
+    for y, x in np.ndindex(*result.shape):
+        column = [float(v) for v in values[:, y, x]]
+        result[y, x] = column.index(max(column))
+    return result
