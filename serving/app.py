@@ -1,0 +1,149 @@
+"""The composition root: builds the server from its settings, starts it, stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from pipelines.image import ImageLimits
+from serving.calls import Calls
+from serving.catalog import Catalog, ModelStatus
+from serving.cpu import usable_cores
+from serving.dataplane import DataPlane
+from serving.grpc_server import build_grpc_server
+from serving.health import Health
+from serving.http_server import HttpServer, allowed_hosts, bind, build_app
+from serving.loading import Loader
+from serving.malloc import keep_large_blocks
+from serving.metrics import Metrics
+from serving.repository import Candidate, embedded_repository, scan
+from serving.settings import Settings, StartError, check_exposure
+from serving.vision import Vision, VisionParts
+
+# For answers that are ready to leave, once no request is inside any more.
+FLUSH_S = 1.0
+
+
+@dataclass(frozen=True)
+class ListeningServer:
+    """A server that listens; its models are known, and answer once ``load`` has brought them in.
+
+    Attributes:
+        grpc_address: ``host:port``.
+        http_address: ``host:port``.
+        catalog: its models.
+        plane: what its transports call.
+    """
+
+    grpc_address: str
+    http_address: str
+    catalog: Catalog
+    plane: DataPlane
+    _loader: Loader
+    _candidates: Sequence[Candidate]
+
+    async def load(self) -> None:
+        """Load every model; one that fails does not stop the others. Raises StartError where none loads."""
+        await self._loader.load_all(self._candidates)
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
+    """Build a server and bind its ports; leaving it refuses what is new and finishes what is inside.
+
+    Raises StartError for whatever makes a start impossible: folders, address, ports.
+    """
+    check_exposure(settings)
+    candidates = scan(settings.models or (_embedded(),))
+    _tune_process()
+    cores, catalog, metrics = usable_cores(), Catalog(), Metrics()
+    for candidate in candidates:
+        catalog.put_status(ModelStatus(candidate.name, candidate.version))
+    async with AsyncExitStack() as stack:
+        pixels = ThreadPoolExecutor(cores, thread_name_prefix="pixels")
+        stack.callback(pixels.shutdown, wait=False, cancel_futures=True)
+        models = stack.enter_context(ExitStack())
+        limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        plane = DataPlane(catalog, pixels, limits)
+        app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host))
+        http = await stack.enter_async_context(HttpServer(app, stack.enter_context(bind(settings))))
+        parts = VisionParts(plane, catalog, Calls(catalog, metrics), metrics, settings.stream_window)
+        server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))
+        await server.start()
+        stack.push_async_callback(_stop, server, catalog, plane, settings.grace_s)
+        loader = Loader(catalog, metrics, models, cores=cores)
+        yield ListeningServer(grpc_address, http.address, catalog, plane, loader, candidates)
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises StartError."""
+    async with listening(settings) as server:
+        stopped = asyncio.create_task(_stop_on_signals().wait())
+        load = asyncio.create_task(server.load())
+        announce(f"gRPC on {server.grpc_address}, HTTP on {server.http_address}")
+        try:
+            await asyncio.wait((stopped, load), return_when=asyncio.FIRST_COMPLETED)
+            if load.done():
+                load.result()
+                announce(_readiness(server.catalog))
+                await stopped
+        finally:
+            load.cancel()
+            stopped.cancel()
+        announce("stopping")
+
+
+def _readiness(catalog: Catalog) -> str:
+    statuses = catalog.statuses()
+    ready = ", ".join(f"{status.name} {status.version}" for status in statuses if status.ready)
+    failed = [f"not ready: {status.name} {status.version}: {status.reason}" for status in statuses if not status.ready]
+    return "\n".join([f"ready: {ready}", *failed])
+
+
+def _embedded() -> Path:
+    folder = embedded_repository()
+    if not folder.is_dir() or not any(child.is_dir() for child in folder.iterdir()):
+        raise StartError(
+            "no models are built in, give --models DIR: `ocella zoo pull centerface` fetches one and says where it lies"
+        )
+    return folder
+
+
+def _tune_process() -> None:
+    keep_large_blocks()
+    cv2.setNumThreads(1)  # one image a thread: OpenCV's own threads would take cores from other requests
+
+
+async def _stop(server: Any, catalog: Catalog, plane: DataPlane, grace_s: float) -> None:
+    """Refuse what is new, finish what is inside, end with DrainingError what is still there after ``grace_s``."""
+    catalog.drain()
+    try:
+        async with asyncio.timeout(grace_s):
+            await plane.wait_empty()
+    except TimeoutError:
+        plane.abort()
+        await plane.wait_empty()
+    await server.stop(FLUSH_S)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set at the first SIGTERM or SIGINT; then both get their ordinary meaning back."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def first() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, first)
+    return stop

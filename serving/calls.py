@@ -1,0 +1,68 @@
+"""One request from arrival to outcome, for every transport: counted, timed, its error put through the status table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from grpc import StatusCode
+
+from pipelines.errors import DrainingError, ModelNotReadyError, OverloadedError
+from serving.catalog import Catalog
+from serving.metrics import Metrics
+from serving.status import Failure, failure_of, is_listed
+
+REJECTIONS = {OverloadedError: "overloaded", DrainingError: "draining", ModelNotReadyError: "not_ready"}
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Calls:
+    """Runs requests and accounts for each exactly once."""
+
+    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+        self._catalog = catalog
+        self._metrics = metrics
+
+    async def run(
+        self, method: str, work: Awaitable[T], *, deadline: float, model: str = "", version: int = 0
+    ) -> T | Failure:
+        """Await ``work``; an error comes back as a Failure, a cancellation is counted and goes on.
+
+        Args:
+            method: bounded name of what was asked for.
+            work: the request itself.
+            deadline: monotonic seconds; a cancellation after it counts as a passed deadline.
+            model: as the request names it; empty where it names none.
+            version: as the request names it.
+        """
+        start = time.monotonic()
+        labels = self._catalog.labels(model, version) if model else ("", "")
+        meter = self._metrics.call(*labels, method)
+        try:
+            outcome = await work
+        except asyncio.CancelledError:
+            expired = time.monotonic() >= deadline
+            code = StatusCode.DEADLINE_EXCEEDED if expired else StatusCode.CANCELLED
+            meter.done(code.name, time.monotonic() - start)
+            if not expired:
+                meter.cancelled()
+            raise
+        except Exception as error:  # noqa: BLE001, the table decides what the caller is told
+            failure = self._failure(error, method, model)
+            meter.done(failure.status.grpc.name, time.monotonic() - start)
+            if type(error) in REJECTIONS:
+                meter.rejected(REJECTIONS[type(error)])
+            return failure
+        meter.done(StatusCode.OK.name, time.monotonic() - start)
+        return outcome
+
+    def _failure(self, error: Exception, method: str, model: str) -> Failure:
+        request_id = secrets.token_hex(8)
+        if not is_listed(error):
+            _log.error("internal error, request %s: %s of model %r", request_id, method, model[:64], exc_info=error)
+        return failure_of(error, request_id=request_id)

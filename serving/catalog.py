@@ -1,0 +1,126 @@
+"""Which models the server knows, which of them answer, and who is told when that changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from pipelines.errors import DrainingError, ModelNotReadyError, UnknownModelError
+from serving.served import ServedModel
+
+LOADING = "loading"
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One known model version.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        task: of its head; empty where its manifest was not read.
+        reason: why it does not answer; empty where it does.
+    """
+
+    name: str
+    version: int
+    task: str = ""
+    reason: str = LOADING
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        return not self.reason
+
+
+class Catalog:
+    """The known model versions; it belongs to one event loop and is written by the composition root alone."""
+
+    def __init__(self) -> None:
+        self.draining = asyncio.Event()
+        self._statuses: dict[tuple[str, int], ModelStatus] = {}
+        self._served: dict[tuple[str, int], ServedModel] = {}
+        self._newest: dict[str, int] = {}
+        self._settled = False
+        self._changed = asyncio.Event()
+
+    def statuses(self) -> tuple[ModelStatus, ...]:
+        """Every known model version, by name, then version."""
+        return tuple(self._statuses[key] for key in sorted(self._statuses))
+
+    def find(self, name: str, version: int) -> ServedModel:
+        """The model version that answers (0: the newest ready); raises why none does."""
+        if self.draining.is_set():
+            raise DrainingError("the server is stopping")
+        served = self._served.get((name, version or self._newest.get(name, 0)))
+        if served is not None:
+            return served
+        versions = [known for model, known in sorted(self._statuses) if model == name]
+        if not versions:
+            raise UnknownModelError(f"no model is called {name[:64]!r}")
+        if version and version not in versions:
+            raise UnknownModelError(f"version of {name} must be among {versions} or 0, got {version}")
+        wanted = version or versions[-1]
+        raise ModelNotReadyError(f"{name} version {wanted} is not ready: {self._statuses[name, wanted].reason}")
+
+    def labels(self, name: str, version: int) -> tuple[str, str]:
+        """Model and version as metric labels: what is not known never becomes a label."""
+        version = version or self._newest.get(name, 0)
+        if (name, version) in self._statuses:
+            return name, str(version)
+        return (name if self._knows(name) else "_unknown"), ""
+
+    def is_serving(self, name: str) -> bool | None:
+        """Whether a model (any version of it), or the server where ``name`` is empty, answers; ``None``: not known.
+
+        The server answers once each model was tried and at least one is ready: a broken model must not take the others
+        out of rotation.
+        """
+        if self.draining.is_set():
+            return False if not name or self._knows(name) else None
+        if not name:
+            return self._settled and bool(self._served)
+        return name in self._newest if self._knows(name) else None
+
+    async def states(self, name: str) -> AsyncIterator[bool | None]:
+        """``is_serving(name)`` now and at each change, until the server drains."""
+        last: bool | str | None = "none yet"
+        while True:
+            changed = self._changed
+            if (state := self.is_serving(name)) != last:
+                last = state
+                yield state
+            if self.draining.is_set():
+                return
+            await changed.wait()
+
+    def put_status(self, status: ModelStatus) -> None:
+        """Know of a model version that does not answer."""
+        self._statuses[status.name, status.version] = status
+        self._announce()
+
+    def put_ready(self, served: ServedModel) -> None:
+        """Let a loaded model version answer."""
+        name, version = served.name, served.version
+        self._statuses[name, version] = ModelStatus(name, version, served.task, "")
+        self._served[name, version] = served
+        self._newest[name] = max(version, self._newest.get(name, 0))
+        self._announce()
+
+    def settle(self) -> None:
+        """Every model was tried once."""
+        self._settled = True
+        self._announce()
+
+    def drain(self) -> None:
+        """Answer no new request; final."""
+        self.draining.set()
+        self._announce()
+
+    def _knows(self, name: str) -> bool:
+        return any(model == name for model, _ in self._statuses)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

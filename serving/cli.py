@@ -1,0 +1,79 @@
+"""Commands of the server and on a server: ``ocella serve``, ``ocella models``, ``ocella health``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving.client.channel import DEFAULT_SERVER
+
+ServerOption = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.")]
+
+
+def serve(
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Repository <model>/<version>/, or one package folder; may be repeated."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="gRPC port; 0: any free one.")] = 8001,
+    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="HTTP port; 0: any free one.")] = 8000,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
+    ] = False,
+) -> None:
+    """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
+
+    Example: ocella serve --models ~/.cache/ocella/models --port 8001 --http-port 8000
+    """
+    from serving.app import serve as serve_until_stopped
+    from serving.settings import Settings
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    settings = Settings(models=tuple(models or ()), host=host, port=port, http_port=http_port, insecure=insecure)
+    asyncio.run(serve_until_stopped(settings, lambda line: print(line, flush=True)))
+
+
+def models(
+    server: ServerOption = DEFAULT_SERVER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List what a server serves.
+
+    Example: ocella models --server 127.0.0.1:8001
+    """
+    from serving.client import VisionClient
+
+    with VisionClient(server) as client:
+        statuses = client.list_models()
+    if as_json:
+        print(json.dumps([asdict(status) for status in statuses], indent=2))
+        return
+    width = max([len(status.name) for status in statuses], default=0)
+    for status in statuses:
+        state = "ready" if status.ready else f"not ready: {status.reason}"
+        print(f"{status.name:<{width}}  {status.version:>3}  {status.task or '?':<14}  {state}")
+
+
+def health(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model; without it, the server.")] = "",
+    server: ServerOption = DEFAULT_SERVER,
+) -> None:
+    """Exit with 0 when a server, or one of its models, is ready.
+
+    Example: ocella health --server 127.0.0.1:8001
+    """
+    from serving.client import VisionClient
+
+    with VisionClient(server) as client:
+        ready = client.is_ready(model)
+    if not ready:
+        typer.echo(f"error: {model or 'the server'} at {server} is not ready", err=True)
+        raise typer.Exit(1)
+    print("ready")

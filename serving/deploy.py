@@ -1,0 +1,94 @@
+"""``deploy.toml``: the operator's choices for one model."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from pipelines.errors import OcellaError
+from pipelines.manifest import first_problem
+from pipelines.specs import Count, Spec
+
+DEPLOY_FILE = "deploy.toml"
+
+
+class DeployError(OcellaError):
+    """A ``deploy.toml`` cannot be used; the text names the key."""
+
+
+class Batching(Spec):
+    """How rows of concurrent requests are run together.
+
+    Attributes:
+        max_size: most rows in one run.
+        max_delay_ms: longest time that a row waits for others; 0: rows leave as soon as a run is free.
+        max_queue: requests that may be inside the server beyond those that can run; one more is refused.
+    """
+
+    max_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    max_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 128
+
+
+class Runtime(Spec):
+    """How the graph is run.
+
+    Attributes:
+        providers: execution providers, most wanted first; the first must be the one that runs.
+        instances: concurrent runs; null: one for each usable core.
+        intra_op_threads: threads inside one run.
+        arena: keep freed memory for the next run.
+    """
+
+    providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
+    instances: Annotated[int, Field(ge=1, le=256)] | None = None
+    intra_op_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    arena: bool = True
+
+
+class Deploy(Spec):
+    """One model's ``deploy.toml``; every key has a default.
+
+    Attributes:
+        versions: which versions are served.
+        batching: of each version.
+        runtime: of each version.
+    """
+
+    versions: Literal["latest", "all"] | Annotated[tuple[Count, ...], Field(min_length=1)] = "latest"
+    batching: Batching = Batching()
+    runtime: Runtime = Runtime()
+
+
+def read_deploy(model_folder: Path) -> Deploy:
+    """Read a model folder's ``deploy.toml``, or the defaults where it has none; raises DeployError."""
+    path = model_folder / DEPLOY_FILE
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Deploy()
+    except OSError as error:
+        raise DeployError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DeployError(f"{path} is not TOML: {error}") from error
+    try:
+        # Through JSON: strict models take its arrays as tuples; a TOML date becomes a string, which no key accepts.
+        return Deploy.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise DeployError(f"{path}: {first_problem(error)}") from error
+
+
+def chosen_versions(deploy: Deploy, present: tuple[int, ...]) -> tuple[int, ...]:
+    """The versions to serve, ascending; raises DeployError where a listed one is not present."""
+    if deploy.versions == "latest":
+        return (max(present),)
+    if deploy.versions == "all":
+        return tuple(sorted(present))
+    missing = sorted(set(deploy.versions) - set(present))
+    if missing:
+        raise DeployError(f"versions must be among {sorted(present)}, got {missing[0]}")
+    return tuple(sorted(set(deploy.versions)))

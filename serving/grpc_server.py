@@ -1,0 +1,51 @@
+"""The gRPC server: its services, limits and port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from protos.ocella.v1 import vision_pb2
+from protos.ocella.v1.vision_pb2_grpc import add_VisionServicer_to_server
+from serving.health import Health
+from serving.settings import Settings, StartError
+from serving.vision import Vision
+
+# Around the image: names, options, framing.
+ENVELOPE_BYTES = 64 * 1024
+SERVICES = (
+    vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,
+    health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+    reflection.SERVICE_NAME,
+)
+
+
+def build_grpc_server(settings: Settings, vision: Vision, health: Health) -> tuple[Any, str]:
+    """Build the server and bind its port; returns it, not yet started, and its address.
+
+    Raises StartError where the port is busy.
+    """
+    server = grpc.aio.server(
+        options=(
+            ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),
+            ("grpc.max_send_message_length", -1),  # answers are bounded by the pixels of their image
+            ("grpc.so_reuseport", 0),  # with it a second server would take half of the first one's calls
+        )
+    )
+    add_VisionServicer_to_server(vision, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection(SERVICES, server)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError as error:
+        raise StartError(f"port {settings.port} of {settings.host} must be free for gRPC: {_reason(error)}") from error
+    return server, f"{host}:{port}"
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first line of gRPC's words, which go on for a page."""
+    return str(error).partition("\n")[0][:200]

@@ -1,0 +1,37 @@
+"""``grpc.health.v1``: what the catalog says, now and at each change."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthServicer
+
+from serving.catalog import Catalog
+
+
+class Health(HealthServicer):  # type: ignore[misc]  # grpc-stubs has no types for it
+    """The servicer; service ``""`` is the server, any other name a model."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def Check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:  # noqa: N802
+        """Answer the state; NOT_FOUND for a name that is not known."""
+        state = self._catalog.is_serving(request.service)
+        if state is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no model is called {request.service[:64]!r}")
+        return HealthCheckResponse(status=_word(state))
+
+    async def Watch(self, request: HealthCheckRequest, context: Any) -> AsyncIterator[HealthCheckResponse]:  # noqa: N802
+        """Send the state and each change of it, SERVICE_UNKNOWN for a name that is not known; ends when draining."""
+        async for state in self._catalog.states(request.service):
+            yield HealthCheckResponse(status=_word(state))
+
+
+def _word(state: bool | None) -> Any:
+    if state is None:
+        return HealthCheckResponse.SERVICE_UNKNOWN
+    return HealthCheckResponse.SERVING if state else HealthCheckResponse.NOT_SERVING

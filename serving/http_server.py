@@ -1,0 +1,103 @@
+"""HTTP beside gRPC: metrics and probes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import uvicorn
+from prometheus_client import exposition
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from serving.catalog import Catalog
+from serving.metrics import Metrics
+from serving.settings import Settings, StartError, is_loopback
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+# Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
+_STOP_S = 2
+_BACKLOG = 128
+
+
+def build_app(catalog: Catalog, metrics: Metrics, *, allowed_hosts: tuple[str, ...]) -> Starlette:
+    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer)."""
+
+    def scrape(request: Request) -> Response:  # not async: Starlette runs it on a thread
+        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), headers={"content-type": content_type})
+
+    async def live(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def ready(_: Request) -> Response:
+        is_ready = bool(catalog.is_serving(""))
+        statuses = catalog.statuses()
+        answering = sum(status.ready for status in statuses)
+        body = {"ready": is_ready, "models_ready": answering, "models_not_ready": len(statuses) - answering}
+        return JSONResponse(body, status_code=200 if is_ready else 503)
+
+    return Starlette(
+        routes=[Route("/metrics", scrape), Route("/healthz", live), Route("/readyz", ready)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)],
+    )
+
+
+def allowed_hosts(host: str) -> tuple[str, ...]:
+    """Names that a request's Host may have: on loopback only our own, so that no web page reaches us by a DNS trick."""
+    return (host, *LOCAL_HOSTS) if is_loopback(host) else ("*",)
+
+
+class HttpServer:
+    """Serves an app on a bound socket inside the running loop; an async context manager."""
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        self.address = _address(listener)
+        self._listener = listener
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_S, ws="none"
+        )
+        self._server = _QuietServer(config)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        await self._task
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Bind the HTTP port; raises StartError where it is busy."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.http_port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        busy = f"port {settings.http_port} of {settings.host} must be free for HTTP"
+        raise StartError(f"{busy}: {error.strerror}") from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _QuietServer(uvicorn.Server):
+    """Leaves signals to the composition root."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

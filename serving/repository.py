@@ -1,0 +1,121 @@
+"""Which model versions lie in the folders that the operator names."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import ManifestError, OcellaError, PackageError
+from pipelines.manifest import MANIFEST_FILE, NAME_PATTERN, ModelManifest, read_manifest
+from serving.deploy import Deploy, DeployError, chosen_versions, read_deploy
+from serving.settings import StartError
+
+LAYOUT = "<model>/<version>/manifest.json"
+_VERSION = re.compile(r"[1-9][0-9]{0,6}")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model version that should be served.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        folder: of the package.
+        deploy: the operator's choices.
+        problem: why it cannot be loaded, as far as its place on disk shows; else ``None``.
+    """
+
+    name: str
+    version: int
+    folder: Path
+    deploy: Deploy
+    problem: str | None = None
+
+
+def embedded_repository() -> Path:
+    """The repository that ships with Ocella: inside the wheel, or ``models/`` of a source tree."""
+    here = Path(__file__).parent
+    packed = here / "_models"
+    return packed if packed.is_dir() else here.parent / "models"
+
+
+def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
+    """The model versions to serve from repositories (``<model>/<version>/``) and package folders.
+
+    Raises StartError where a folder is missing or holds no package, or where two hold the same model.
+    """
+    found: dict[str, Path] = {}
+    candidates: list[Candidate] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise StartError(
+                f"{folder} must be a folder of models, " + ("it is a file" if folder.exists() else "it is missing")
+            )
+        inside = [_package(folder)] if (folder / MANIFEST_FILE).is_file() else _repository(folder)
+        if not inside:
+            raise StartError(f"{folder} holds no package, a repository is laid out as {LAYOUT}")
+        for name in sorted({candidate.name for candidate in inside}):
+            if name in found:
+                raise StartError(f"model {name} must be in one folder, it is in {found[name]} and {folder}")
+            found[name] = folder
+        candidates += inside
+    return tuple(candidates)
+
+
+def check_identity(candidate: Candidate) -> ModelManifest:
+    """The package's manifest; raises PackageError unless its name and version are those of its folders."""
+    manifest = read_manifest(candidate.folder)
+    if (manifest.name, manifest.version) != (candidate.name, candidate.version):
+        raise ManifestError(
+            f"{candidate.folder} must hold {candidate.name} version {candidate.version}, "
+            f"its manifest says {manifest.name} version {manifest.version}"
+        )
+    return manifest
+
+
+def _package(folder: Path) -> Candidate:
+    """A package named directly; its model's ``deploy.toml`` counts where it lies in a repository."""
+    try:
+        manifest = read_manifest(folder)
+    except PackageError as error:
+        raise StartError(str(error)) from error
+    place = folder.resolve()
+    in_repository = (place.parent.name, place.name) == (manifest.name, str(manifest.version))
+    try:
+        deploy = read_deploy(place.parent) if in_repository else Deploy()
+    except DeployError as error:
+        raise StartError(str(error)) from error
+    return Candidate(manifest.name, manifest.version, folder, deploy)
+
+
+def _repository(root: Path) -> list[Candidate]:
+    candidates: list[Candidate] = []
+    for folder in sorted(root.iterdir()):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        if (folder / MANIFEST_FILE).is_file():
+            _log.warning("%s is ignored: a package lies in %s/%s", folder, root, LAYOUT)
+        elif not re.match(NAME_PATTERN, folder.name):
+            _log.warning("%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
+        else:
+            candidates += _model(folder)
+    return candidates
+
+
+def _model(folder: Path) -> list[Candidate]:
+    """The chosen versions of one model; with a bad ``deploy.toml`` the newest, marked with the problem."""
+    present = tuple(int(child.name) for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir())
+    if not present:
+        _log.warning("%s is ignored: it has no version folder such as %s/1", folder, folder)
+        return []
+    try:
+        deploy = read_deploy(folder)
+        versions, problem = chosen_versions(deploy, present), None
+    except OcellaError as error:
+        deploy, versions, problem = Deploy(), (max(present),), str(error)
+    return [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in versions]
