@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class Candidates:
         num_classes: how many classes the outputs hold.
         keypoints: ``(N, K, 3)`` float32 x, y, score, row pixels; or ``None``.
         polygons: ``N`` outlines ``(P, 2)`` float32 x, y, row pixels; or ``None``.
+        mask_coefficients: ``(N, M)`` float32 weights of ``prototypes``; or ``None``.
+        prototypes: ``(M, h, w)`` float32 maps over the whole row, at a resolution of their own; or ``None``.
     """
 
     boxes: FloatArray
@@ -30,9 +33,35 @@ class Candidates:
     num_classes: int
     keypoints: FloatArray | None = None
     polygons: tuple[FloatArray, ...] | None = None
+    mask_coefficients: FloatArray | None = None
+    prototypes: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+
+def join(scales: Sequence[Candidates]) -> Candidates:
+    """Put the candidates of one or more scales of a head one after the other; the prototypes are those of the first.
+
+    Raises:
+        ModelOutputError: the scales have different numbers of classes.
+    """
+    counts = sorted({scale.num_classes for scale in scales})
+    if len(counts) > 1:
+        raise ModelOutputError(f"all scales must have as many classes, got {counts}")
+    keypoints = [scale.keypoints for scale in scales if scale.keypoints is not None]
+    polygons = [scale.polygons for scale in scales if scale.polygons is not None]
+    coefficients = [scale.mask_coefficients for scale in scales if scale.mask_coefficients is not None]
+    return Candidates(
+        boxes=np.concatenate([scale.boxes for scale in scales]),
+        scores=np.concatenate([scale.scores for scale in scales]),
+        class_ids=np.concatenate([scale.class_ids for scale in scales]),
+        num_classes=counts[0],
+        keypoints=np.concatenate(keypoints) if keypoints else None,
+        polygons=tuple(polygon for outlines in polygons for polygon in outlines) if polygons else None,
+        mask_coefficients=np.concatenate(coefficients) if coefficients else None,
+        prototypes=scales[0].prototypes,
+    )
 
 
 def require_grid(name: str, grid_hw: tuple[int, int], row_hw: tuple[int, int], stride: int) -> None:

@@ -31,7 +31,7 @@ def decode(
     ``w h + 2d (w + h) + 4d²`` with ``w``, ``h`` the rectangle's widths in the two directions. ``w h`` bounds the
     rectangle's own area, so ``w h >= a b``; ``w + h = (a + b)(|cos t| + |sin t|) >= a + b``. Both are smallest at
     ``t = 0``. PP-OCR's polygon library works on whole numbers (corners truncated before, rounded after), so its corners
-    differ from these by up to 2 row pixels.
+    differ from these by up to about 2 row pixels.
 
     Pixels are counted by their index, as PP-OCR does: a rectangle's corners are pixel centres, used as coordinates.
 
