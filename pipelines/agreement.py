@@ -156,7 +156,7 @@ def _points(source: FloatArray | tuple[FloatArray, ...] | None, index: int) -> F
 def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: GoldenTolerance, cuts: Cuts) -> bool:
     """Whether a detection that only one side has may be there or not within the tolerance."""
     score = float(side.scores[index])
-    if cuts.score_threshold is not None and score - cuts.score_threshold <= tolerance.score:
+    if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
         return True
     if cuts.max_detections is not None and len(other) >= cuts.max_detections:
         return abs(score - float(other.scores.min())) <= tolerance.score
