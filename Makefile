@@ -18,7 +18,7 @@ WHY_CPU := no NVIDIA driver with CUDA 13 or later here, so the CPU build of onnx
 
 # pip, less the lines that say that something is there already.
 PIP_INSTALL = $(1) -m pip install --disable-pip-version-check $(2) \
-	| { grep --line-buffered -E '^ *(Downloading|Installing|Successfully)' || true; } | cut -c -160
+	| { grep --line-buffered -E '^( *Downloading|Installing collected)' || true; } | cut -c -120
 
 install: $(STAMPS)/$(RUNTIME)
 
