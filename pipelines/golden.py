@@ -160,7 +160,7 @@ def _raw_tolerance(golden: Golden, provider: str) -> RawTolerance:
 
 def _read_record(path: Path) -> dict[str, AnyArray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             record = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise PackageError(f"{path} is not a golden record: {error}") from error

@@ -15,7 +15,6 @@ from pipelines.loader import load_package, sha256_of
 from pipelines.manifest import GoldenOptions
 from pipelines.specs import CenterCrop, Pad, Stretch, StretchToMultiple
 from tests.builders import (
-    classification_head,
     detection_head,
     embedding_head,
     image_spec,
