@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pipelines.decoders import center_heatmap, probability_map, yolo_grid
+from pipelines.decoders import (
+    center_heatmap,
+    end_to_end,
+    probability_map,
+    yolo_dfl,
+    yolo_grid,
+    yolo_v5,
+    yolox,
+)
 from pipelines.decoders.candidates import Candidates
 from pipelines.types import AnyArray
 
@@ -20,8 +28,12 @@ class Decoder(Protocol):
 
 DECODERS: Mapping[str, Decoder] = {
     "center_heatmap": center_heatmap.decode,
+    "end_to_end": end_to_end.decode,
     "probability_map": probability_map.decode,
+    "yolo_dfl": yolo_dfl.decode,
     "yolo_grid": yolo_grid.decode,
+    "yolo_v5": yolo_v5.decode,
+    "yolox": yolox.decode,
 }
 
 __all__ = ["DECODERS", "Candidates", "Decoder"]

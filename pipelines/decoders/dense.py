@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,8 +135,3 @@ def corners(name: str, centers: Doubles, sides: Doubles) -> FloatArray:
         boxes = np.concatenate((centers - sides / 2, centers + sides / 2), axis=1, dtype=np.float32)
     require_finite(f"boxes from output {name!r}", boxes)
     return boxes
-
-
-def take(array: NDArray[Any], picked: Picked) -> NDArray[Any]:
-    """Rows of ``array`` ``(P, ...)``, one a place, as ``(N, ...)``, one a candidate."""
-    return array if len(picked.of) == len(array) and len(picked.places) == 1 else array[picked.of]

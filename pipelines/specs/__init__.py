@@ -4,6 +4,20 @@ from pipelines.specs.base import Count, Level, OutputName, Positive, Probability
 from pipelines.specs.decoders import CenterHeatmap, Decoder, ProbabilityMap, YoloGrid
 from pipelines.specs.heads import ClassificationHead, DetectionHead, EmbeddingHead, Head, Nms, SegmentationHead
 from pipelines.specs.image import CenterCrop, Fit, ImageSpec, Letterbox, Pad, Stretch, StretchToMultiple
+from pipelines.specs.yolo import (
+    DflAngle,
+    DflColumns,
+    DflDecoded,
+    DflKeypoints,
+    DflMaps,
+    DflMasks,
+    EndToEnd,
+    YoloDfl,
+    YoloV5,
+    YoloV5Decoded,
+    YoloV5Maps,
+    Yolox,
+)
 
 __all__ = [
     "CenterCrop",
@@ -12,7 +26,14 @@ __all__ = [
     "Count",
     "Decoder",
     "DetectionHead",
+    "DflAngle",
+    "DflColumns",
+    "DflDecoded",
+    "DflKeypoints",
+    "DflMaps",
+    "DflMasks",
     "EmbeddingHead",
+    "EndToEnd",
     "Fit",
     "Head",
     "ImageSpec",
@@ -31,5 +52,10 @@ __all__ = [
     "Stretch",
     "StretchToMultiple",
     "TensorSpec",
+    "YoloDfl",
     "YoloGrid",
+    "YoloV5",
+    "YoloV5Decoded",
+    "YoloV5Maps",
+    "Yolox",
 ]

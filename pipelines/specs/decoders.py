@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from pipelines.specs.base import Count, OutputName, Positive, Probability, Spec
+from pipelines.specs.yolo import EndToEnd, YoloDfl, YoloV5, Yolox
 
 
 class CenterHeatmap(Spec):
@@ -91,4 +92,7 @@ class ProbabilityMap(Spec):
         return (self.output,)
 
 
-Decoder: TypeAlias = Annotated[CenterHeatmap | YoloGrid | ProbabilityMap, Field(discriminator="kind")]
+Decoder: TypeAlias = Annotated[
+    CenterHeatmap | YoloGrid | ProbabilityMap | YoloV5 | Yolox | YoloDfl | EndToEnd,
+    Field(discriminator="kind"),
+]
