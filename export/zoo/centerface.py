@@ -86,7 +86,9 @@ RECIPE = ZooRecipe(
         GoldenOptions(score_threshold=0.05, iou_threshold=None),
         GoldenOptions(score_threshold=0.05, iou_threshold=0.7),
     ),
-    tolerance=golden_tolerance(reason="same arithmetic as upstream in float32: boxes and landmarks within half a pixel"),
+    tolerance=golden_tolerance(
+        score=5e-3, reason="same arithmetic as upstream: boxes and landmarks equal to 1e-4 px on the CPU, 0.03 px with TF32"
+    ),
     extra="import",
     build=build,
 )

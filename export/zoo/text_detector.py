@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.tolerance import SAME_MACHINE, golden_tolerance
 from export.zoo.recipe import DEFAULTS, BuiltGraph, Member, ZooRecipe
-from pipelines.manifest import GoldenOptions
+from pipelines.manifest import GoldenOptions, RawTolerance
 from pipelines.specs import DetectionHead, ImageSpec, ProbabilityMap, StretchToMultiple
 
 OUTPUT = "sigmoid_0.tmp_0"
@@ -79,10 +79,14 @@ RECIPE = ZooRecipe(
     samples=("page", "page-tilted"),
     options=(DEFAULTS, GoldenOptions(score_threshold=0.1, iou_threshold=None)),
     tolerance=golden_tolerance(
-        box_iou=0.75,
-        point_px=3.0,
-        score=1e-2,
-        reason="upstream cuts corners to whole row pixels before it grows a box and rounds it to whole image pixels after",
+        score=5e-3,
+        box_iou=0.85,
+        point_px=2.5,
+        tf32=RawTolerance(rtol=2e-2, atol=0.15),  # measured: 0.08 at the edge of a line.
+        reason=(
+            "upstream cuts corners to whole row pixels before it grows a box and rounds them to whole image pixels after: "
+            "up to 2 pixels, measured 1.9, which is an IoU of 0.9 for a line 12 pixels high"
+        ),
     ),
     extra="import",
     build=build,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from export.tolerance import SAME_MACHINE, golden_tolerance
 from export.zoo.recipe import DEFAULTS, BuiltGraph, Member, ZooRecipe
+from pipelines.manifest import RawTolerance
 from pipelines.specs import ImageSpec, SegmentationHead, Stretch
 
 OUTPUT = "1959"  # the fused map; the other six are side outputs of the training.
@@ -62,10 +63,11 @@ RECIPE = ZooRecipe(
         task="segmentation", output=OUTPUT, activation="minmax", threshold=0.5, mask_resample="pil_lanczos"
     ),
     reference="upstream",
-    samples=("chelsea", "coffee"),
+    samples=("astronaut", "coffee"),
     options=(DEFAULTS,),
     tolerance=golden_tolerance(
-        score=4e-3, reason="upstream cuts the mask to 8 bits before its last resize: one level of 255 on average"
+        tf32=RawTolerance(rtol=2e-2, atol=0.15),  # measured: 0.09 at the edge of an object.
+        reason="same arithmetic as upstream: masks equal to the bit on the CPU; with TF32 edges move by part of a pixel",
     ),
     extra="import",
     build=build,

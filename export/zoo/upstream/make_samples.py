@@ -116,7 +116,7 @@ def main(folder: Path) -> None:
     samples = {
         "centerface/astronaut": astronaut,
         "centerface/faces": faces(),
-        "u2netp/chelsea": cat,
+        "u2netp/astronaut": photo("astronaut", (20, 0, 400, 512), (190, 256)),
         "u2netp/coffee": cup,
         "efficientnet-lite0/chelsea": cat,
         "efficientnet-lite0/coffee": cup,
