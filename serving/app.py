@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from prometheus_client import disable_created_metrics
 
 from pipelines.image import ImageLimits
 from serving.calls import Calls
@@ -120,6 +121,7 @@ def _embedded() -> Path:
 def _tune_process() -> None:
     keep_large_blocks()
     cv2.setNumThreads(1)  # one image a thread: OpenCV's own threads would take cores from other requests
+    disable_created_metrics()  # a second series for each counter that no query asks for
 
 
 async def _stop(server: Any, catalog: Catalog, plane: DataPlane, grace_s: float) -> None:

@@ -62,7 +62,14 @@ class HttpServer:
         self.address = _address(listener)
         self._listener = listener
         config = uvicorn.Config(
-            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_S, ws="none"
+            app,
+            access_log=False,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_S,
+            ws="none",
         )
         self._server = _QuietServer(config)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,10 @@ def _read_detections(message: pb.Detections) -> Detections:
     polygons = None
     if message.HasField("polygons"):
         points = _floats(message.polygons.values).reshape(-1, 2)
-        ends = np.cumsum(message.polygons.sizes, dtype=np.int64)
-        polygons = tuple(np.split(points, ends[:-1])) if count else ()
+        ends = np.cumsum([0, *message.polygons.sizes], dtype=np.int64)
+        if len(message.polygons.sizes) != count or ends[-1] != len(points):
+            raise ValueError(f"polygons must be {count} of {ends[-1]} points together, got {len(points)} points")
+        polygons = tuple(points[start:end] for start, end in pairwise(ends))
     return Detections(
         boxes=_floats(message.boxes).reshape(count, 4),
         scores=_floats(message.scores),

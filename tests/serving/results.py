@@ -1,0 +1,59 @@
+"""Results of every kind, built at random by Hypothesis: empty ones, and with and without each optional field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pipelines.types import Classification, Detections, Embedding, Result, SegmentationMap
+
+floats = st.floats(width=32, allow_nan=False)
+labels = st.text(max_size=8)
+
+
+def arrays(*shape: int) -> st.SearchStrategy[Any]:
+    return hnp.arrays(np.float32, shape, elements=floats)
+
+
+def ids(count: int) -> st.SearchStrategy[Any]:
+    return hnp.arrays(np.int64, count, elements=st.integers(0, 2**40))
+
+
+def names(draw: st.DrawFn, count: int) -> tuple[str, ...]:
+    return tuple(draw(st.lists(labels, min_size=count, max_size=count))) if draw(st.booleans()) else ()
+
+
+@st.composite
+def classifications(draw: st.DrawFn) -> Classification:
+    count = draw(st.integers(0, 6))
+    return Classification(draw(ids(count)), draw(arrays(count)), names(draw, count))
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detections:
+    count, points = draw(st.integers(0, 5)), draw(st.integers(0, 4))
+    polygons = tuple(draw(arrays(draw(st.integers(0, 5)), 2)) for _ in range(count))
+    return Detections(
+        boxes=draw(arrays(count, 4)),
+        scores=draw(arrays(count)),
+        class_ids=draw(ids(count)),
+        labels=names(draw, count),
+        keypoints=draw(arrays(count, points, 3)) if draw(st.booleans()) else None,
+        polygons=polygons if draw(st.booleans()) else None,
+    )
+
+
+@st.composite
+def segmentations(draw: st.DrawFn, *, alpha: bool = True) -> SegmentationMap:
+    shape = (draw(st.integers(1, 12)), draw(st.integers(1, 12)))
+    wide = draw(st.booleans())
+    class_map = draw(hnp.arrays(np.uint16 if wide else np.uint8, shape))
+    plane = draw(hnp.arrays(np.uint8, shape)) if alpha and draw(st.booleans()) else None
+    return SegmentationMap(class_map, plane, tuple(f"class {i}" for i in range(300 if wide else 3)))
+
+
+embeddings = st.integers(0, 20).flatmap(arrays).map(Embedding)
+results: st.SearchStrategy[Result] = st.one_of(classifications(), detections(), segmentations(), embeddings)

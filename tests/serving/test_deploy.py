@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from serving.deploy import Batching, Deploy, DeployError, Runtime, chosen_versions, read_deploy
+
+
+def deploy_of(tmp_path: Path, text: str) -> Deploy:
+    (tmp_path / "deploy.toml").write_text(text)
+    return read_deploy(tmp_path)
+
+
+def test_a_model_without_deploy_toml_gets_the_defaults(tmp_path: Path):
+    assert read_deploy(tmp_path) == Deploy()
+
+
+def test_every_key_is_read(tmp_path: Path):
+    deploy = deploy_of(
+        tmp_path,
+        """
+        versions = [1, 3]
+        [batching]
+        max_size = 4
+        max_delay_ms = 2.5
+        max_queue = 9
+        [runtime]
+        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        instances = 2
+        intra_op_threads = 3
+        arena = false
+        """,
+    )
+    assert deploy == Deploy(
+        versions=(1, 3),
+        batching=Batching(max_size=4, max_delay_ms=2.5, max_queue=9),
+        runtime=Runtime(
+            providers=("CUDAExecutionProvider", "CPUExecutionProvider"), instances=2, intra_op_threads=3, arena=False
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("[batching]\nmax_sise = 4", "batching.max_sise", id="a key that does not exist"),
+        pytest.param("[batching]\nmax_size = 0", "batching.max_size", id="a value out of range"),
+        pytest.param("[batching]\nmax_delay_ms = nan", "batching.max_delay_ms", id="not a number"),
+        pytest.param("[batching]\nmax_size = '4'", "batching.max_size", id="a value of another type"),
+        pytest.param("versions = 'newest'", "versions", id="a policy that does not exist"),
+        pytest.param("versions = []", "versions", id="no version at all"),
+        pytest.param("[runtime]\nproviders = []", "runtime.providers", id="no provider at all"),
+        pytest.param("[runtime]\ninstances = 1979-05-27", "runtime.instances", id="a date"),
+        pytest.param("versions = ", "not TOML", id="a file that is not TOML"),
+    ],
+)
+def test_a_bad_file_is_one_error_that_names_the_key(tmp_path: Path, text: str, said: str):
+    with pytest.raises(DeployError, match=said) as caught:
+        deploy_of(tmp_path, text)
+    assert "deploy.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_text_is_one_error(tmp_path: Path):
+    (tmp_path / "deploy.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(DeployError, match="not TOML"):
+        read_deploy(tmp_path)
+
+
+def test_a_folder_in_place_of_the_file_is_one_error(tmp_path: Path):
+    (tmp_path / "deploy.toml").mkdir()
+    with pytest.raises(DeployError, match="cannot be read"):
+        read_deploy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen"),
+    [("latest", (10,)), ("all", (1, 2, 10)), ((2,), (2,)), ((10, 1, 1), (1, 10))],
+)
+def test_the_policy_chooses_the_versions(policy: str | tuple[int, ...], chosen: tuple[int, ...]):
+    assert chosen_versions(Deploy(versions=policy), (2, 10, 1)) == chosen
+
+
+def test_a_listed_version_that_is_not_there_is_refused():
+    with pytest.raises(DeployError, match=r"versions must be among \[1, 2\], got 3"):
+        chosen_versions(Deploy(versions=(1, 3)), (2, 1))

@@ -1,0 +1,83 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.errors import ModelRunError
+from pipelines.loader import load_package
+from pipelines.session import Session, run_one
+from pipelines.types import AnyArray
+from serving.executor import Executor
+from tests.serving.servers import PATIENCE_S, FaultySession, GatedSession
+
+
+@pytest.fixture
+async def session(folders: dict[str, Path]) -> AsyncIterator[Session]:
+    with load_package(folders["classes"]) as loaded:
+        yield loaded.session
+
+
+@contextmanager
+def executor_of(session: Session, *, slots: int = 1) -> Iterator[Executor]:
+    executor = Executor(session, slots=slots, name="test")
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def rows_of(count: int) -> list[AnyArray]:
+    random = np.random.default_rng(0)
+    return [random.normal(size=(3, 96, 128)).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+async def test_each_row_gets_its_own_outputs(session: Session, count: int):
+    rows = rows_of(count)
+    with executor_of(session) as executor:
+        outputs = await executor.submit(rows)
+    assert len(outputs.rows) == count
+    assert outputs.seconds > 0
+    for got, row in zip(outputs.rows, rows, strict=True):
+        expected = run_one(session, row)
+        assert got.keys() == expected.keys()
+        # Logits are below 16; a batched matrix product may add in another order than a single one.
+        np.testing.assert_allclose(got["logits"], expected["logits"], atol=1e-5)
+
+
+async def test_a_wrong_number_of_rows_is_an_error_that_names_itself(session: Session):
+    short = FaultySession(session, lambda outputs: {name: value[:-1] for name, value in outputs.items()})
+    with executor_of(short) as executor, pytest.raises(ModelRunError, match=r"output 'logits' must have 2 rows"):
+        await executor.submit(rows_of(2))
+
+
+async def test_an_error_of_the_session_reaches_the_caller(session: Session):
+    with executor_of(session) as executor, pytest.raises(ModelRunError, match="onnxruntime refused"):
+        await executor.submit([np.zeros((1, 2), np.float32)])
+
+
+async def test_as_many_batches_run_at_once_as_there_are_slots(session: Session):
+    gated = GatedSession(session)
+    with executor_of(gated, slots=2) as executor:
+        answers = [executor.submit(rows_of(1)) for _ in range(3)]
+        for _ in range(2):
+            assert await asyncio.to_thread(gated.entered.acquire, timeout=PATIENCE_S)
+        assert len(gated.batches) == 2
+        gated.gate.set()
+        await asyncio.gather(*answers)
+    assert len(gated.batches) == 3
+
+
+async def test_closing_does_not_wait_for_a_run_that_hangs(session: Session):
+    gated = GatedSession(session)
+    executor = Executor(gated, slots=1, name="test")
+    hung, queued = executor.submit(rows_of(1)), executor.submit(rows_of(1))
+    assert await asyncio.to_thread(gated.entered.acquire, timeout=PATIENCE_S)
+    executor.close()
+    gated.gate.set()
+    await hung
+    with pytest.raises(asyncio.CancelledError):
+        await queued

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from serving.settings import Settings, StartError, check_exposure, is_loopback
+
+
+def test_arguments_beat_the_environment_and_the_environment_beats_the_defaults(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OCELLA_PORT", "7001")
+    monkeypatch.setenv("OCELLA_GRACE_S", "2.5")
+    settings = Settings(port=9001)
+    assert (settings.port, settings.grace_s, settings.http_port) == (9001, 2.5, 8000)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_a_loopback_host_needs_no_permission(host: str):
+    check_exposure(Settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.1"])
+def test_a_host_that_others_reach_needs_insecure(host: str):
+    with pytest.raises(StartError, match="--insecure"):
+        check_exposure(Settings(host=host))
+    check_exposure(Settings(host=host, insecure=True))
+
+
+def test_a_host_without_an_address_is_refused():
+    with pytest.raises(StartError, match=r"host 'no such host' has no address"):
+        is_loopback("no such host")
+
+
+def test_settings_cannot_change_after_they_are_read():
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().models = (Path("elsewhere"),)
