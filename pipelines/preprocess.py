@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,9 @@ from pipelines.geometry import Affine, place
 from pipelines.resample import resize
 from pipelines.specs import ImageSpec, Letterbox, Pad
 from pipelines.types import AnyArray, ByteArray
+
+Window: TypeAlias = tuple[slice, slice]
+WHOLE: Window = (slice(0, None), slice(0, None))
 
 
 def row_shape(spec: ImageSpec, src_hw: tuple[int, int]) -> tuple[int, int, int]:
@@ -32,14 +37,16 @@ def fit_pixels(image: ByteArray, spec: ImageSpec) -> tuple[ByteArray, Affine]:
         spec: says how.
 
     Returns:
-        ``(h, w, c)`` uint8 in the graph's colour order (perhaps a view, not contiguous), and its placement.
+        ``(h, w, c)`` uint8 in the graph's colour order, and its placement.
 
     Raises:
         ValueError: ``image`` is not ``(H, W, 3)`` uint8.
         ImageTooLargeError: as ``geometry.place``.
     """
     affine = _placed(image, spec)
-    return _fit(image, spec, affine, None), affine
+    pixels = np.empty((*affine.dst_hw, _channels(spec)), np.uint8)
+    _fit(image, spec, affine, pixels)
+    return pixels, affine
 
 
 def normalize(pixels: ByteArray, spec: ImageSpec, out: AnyArray | None = None) -> AnyArray:
@@ -63,15 +70,12 @@ def normalize(pixels: ByteArray, spec: ImageSpec, out: AnyArray | None = None) -
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != channels or pixels.size == 0:
         raise ValueError(f"pixels must be uint8 (h, w, {channels}), got {pixels.dtype} {pixels.shape}")
     row = _writable_row(spec, _row_shape(spec, pixels.shape[:2]), out)
-    if spec.dtype == "uint8":
-        _copy_levels(pixels, row, spec.layout)
-    else:
-        _look_up(pixels, _level_table(spec, pixels), row, spec.layout)
+    _write(pixels, spec, row, WHOLE)
     return row
 
 
 def preprocess(image: ByteArray, spec: ImageSpec, out: AnyArray | None = None) -> tuple[AnyArray, Affine]:
-    """Do ``fit_pixels`` and ``normalize`` in one, with no copy more than needed.
+    """Do ``fit_pixels`` and ``normalize`` in one: arithmetic on the pixels shown alone, the padding is a constant.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
@@ -91,7 +95,7 @@ def preprocess(image: ByteArray, spec: ImageSpec, out: AnyArray | None = None) -
     if spec.dtype == "uint8" and (spec.layout == "hwc" or channels == 1):
         _fit(image, spec, affine, row.reshape(*affine.dst_hw, channels))  # the row is the pixels: resized into place
     else:
-        normalize(_fit(image, spec, affine, None), spec, out=row)
+        _write(_shown(image, spec, affine), spec, row, _window(affine))
     return row, affine
 
 
@@ -122,26 +126,45 @@ def _placed(image: ByteArray, spec: ImageSpec) -> Affine:
     return place(spec.fit, (image.shape[0], image.shape[1]))
 
 
-def _fit(image: ByteArray, spec: ImageSpec, affine: Affine, out: ByteArray | None) -> ByteArray:
-    """Write the row's pixels ``(h, w, c)`` into ``out`` or a new array."""
+def _fit(image: ByteArray, spec: ImageSpec, affine: Affine, pixels: ByteArray) -> None:
+    """Fill the row's pixels ``(h, w, c)``: resized into their place, padding around them."""
+    window = _window(affine)
+    _fill_around(pixels, window, _pad_value(spec))
+    _shown(image, spec, affine, pixels[window])
+
+
+def _shown(image: ByteArray, spec: ImageSpec, affine: Affine, out: ByteArray | None = None) -> AnyArray:
+    """The part of the resized image that the row shows, in the graph's colours, into ``out`` where it is given."""
     source = _in_color(image, spec)
-    height, width = affine.resized_hw
     top, left = affine.corner_yx
-    if (height, width) == affine.dst_hw:
-        return resize(source, affine.dst_hw, spec.resample, out)
-    if isinstance(spec.fit, Letterbox | Pad):
-        pixels = np.empty((*affine.dst_hw, source.shape[2]), np.uint8) if out is None else out
-        inner = pixels[top : top + height, left : left + width]
-        pixels[:top] = pixels[top + height :] = spec.fit.pad_value
-        pixels[top : top + height, :left] = pixels[top : top + height, left + width :] = spec.fit.pad_value
-        resize(source, (height, width), spec.resample, inner)
-        return pixels
-    resized = resize(source, (height, width), spec.resample)
-    cut = resized[-top : affine.dst_hw[0] - top, -left : affine.dst_hw[1] - left]
+    if min(top, left) >= 0:
+        return resize(source, affine.resized_hw, spec.resample, out)
+    height, width = affine.dst_hw
+    cut = resize(source, affine.resized_hw, spec.resample)[-top : height - top, -left : width - left]
     if out is None:
         return cut
     out[...] = cut
     return out
+
+
+def _window(affine: Affine) -> Window:
+    """Where the row shows the image; the rest is padding."""
+    (top, left), (height, width) = affine.corner_yx, affine.resized_hw
+    row_height, row_width = affine.dst_hw
+    return slice(max(top, 0), min(top + height, row_height)), slice(max(left, 0), min(left + width, row_width))
+
+
+def _pad_value(spec: ImageSpec) -> int:
+    return spec.fit.pad_value if isinstance(spec.fit, Letterbox | Pad) else 0  # 0: the other fits pad nothing
+
+
+def _fill_around(pixels: AnyArray, window: Window, value: AnyArray | int) -> None:
+    """Set all of ``(h, w, c)`` but the window to a value, or to one for each channel."""
+    rows, columns = window
+    pixels[: rows.start] = value
+    pixels[rows.stop :] = value
+    pixels[rows, : columns.start] = value
+    pixels[rows, columns.stop :] = value
 
 
 def _in_color(image: ByteArray, spec: ImageSpec) -> AnyArray:
@@ -152,27 +175,26 @@ def _in_color(image: ByteArray, spec: ImageSpec) -> AnyArray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
 
 
-def _level_table(spec: ImageSpec, pixels: ByteArray) -> AnyArray:
-    """Row value of each level, ``(256, c)`` in the row's dtype."""
-    scale = max(int(pixels.max()), 1) if spec.scale == "image_max" else spec.scale
-    levels = np.arange(256, dtype=np.float64)[:, None]
-    return ((levels / scale - spec.mean) / spec.std).astype(spec.dtype)  # (256, c)
-
-
-def _look_up(pixels: ByteArray, table: AnyArray, row: AnyArray, layout: str) -> None:
-    """Write ``table[pixels]`` into a contiguous row, plane by plane where the layout is planar."""
+def _write(shown: AnyArray, spec: ImageSpec, row: AnyArray, window: Window) -> None:
+    """Write the row values of ``shown`` into the window of a contiguous row, and those of the padding around it."""
+    padded = shown.shape[0] * shown.shape[1] * shown.shape[2] < row.size
+    brightest = max(int(shown.max()), _pad_value(spec) if padded else 0, 1) if spec.scale == "image_max" else 0
+    table = _level_table(spec, brightest)
+    if padded:
+        _fill_around(row if spec.layout == "hwc" else row.transpose(1, 2, 0), window, table[_pad_value(spec)])
     if table.dtype == np.float16:  # OpenCV's LUT moves 16-bit values, but knows them only as integers
         table, row = table.view(np.int16), row.view(np.int16)
-    if layout == "hwc":
-        cv2.LUT(pixels, table[:, None, :], dst=row)
+    if spec.layout == "hwc":
+        cv2.LUT(shown, table[:, None, :], dst=row[window])
         return
     for channel, plane in enumerate(row):
-        cv2.LUT(cv2.extractChannel(pixels, channel), np.ascontiguousarray(table[:, channel]), dst=plane)
+        cv2.LUT(cv2.extractChannel(shown, channel), np.ascontiguousarray(table[:, channel]), dst=plane[window])
 
 
-def _copy_levels(pixels: ByteArray, row: AnyArray, layout: str) -> None:
-    if layout == "hwc":
-        row[...] = pixels
-        return
-    for channel, plane in enumerate(row):
-        cv2.extractChannel(pixels, channel, dst=plane)
+def _level_table(spec: ImageSpec, brightest: int) -> AnyArray:
+    """Row value of each level, ``(256, c)`` in the row's dtype; ``brightest`` is the divisor of ``image_max``."""
+    levels = np.arange(256, dtype=np.float64)[:, None]
+    if spec.dtype == "uint8":
+        return np.repeat(levels, _channels(spec), axis=1).astype(np.uint8)
+    scale = brightest if spec.scale == "image_max" else spec.scale
+    return ((levels / scale - spec.mean) / spec.std).astype(spec.dtype)  # (256, c)

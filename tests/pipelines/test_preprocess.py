@@ -112,6 +112,15 @@ def test_image_max_divides_by_the_brightest_value_or_by_one(highest: int) -> Non
     assert np.isfinite(normalize(pixels, spec)).all()
 
 
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+@pytest.mark.parametrize("brightest", [0, 2, 200])  # darker and brighter than any padding
+def test_image_max_counts_the_padding_that_the_row_has(fit: Fit, brightest: int) -> None:
+    spec = spec_of(fit=fit, scale="image_max")
+    image = np.minimum(IMAGE, brightest)
+    pixels, _ = fit_pixels(image, spec)
+    np.testing.assert_array_equal(preprocess(image, spec)[0], naive_row(pixels, spec))
+
+
 @settings(deadline=None)
 @given(hw=st.tuples(st.integers(1, 90), st.integers(1, 90)), name=st.sampled_from(sorted(FITS)))
 def test_the_announced_shape_is_the_row_s(hw: tuple[int, int], name: str) -> None:
