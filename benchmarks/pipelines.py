@@ -1,0 +1,195 @@
+"""Post-processing against torchvision: a table of time ratios, on one core."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torchvision
+
+# The folder of a script is searched first, and there `pipelines` is this very file.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pipelines.decoders import yolo_dfl, yolo_grid
+from pipelines.nms import batched_nms
+from pipelines.specs import DflDecoded, YoloDfl, YoloGrid
+from pipelines.types import FloatArray
+
+IOU_THRESHOLD = 0.45
+EVALUATION_CANDIDATES = 3000
+REPEATS = 41
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: ``ours`` may take at most ``goal`` times as long as ``floor``; both return a count."""
+
+    name: str
+    ours: Callable[[], int]
+    floor: Callable[[], int]
+    goal: float
+
+
+def measure(row: Row) -> tuple[float, float]:
+    """Median milliseconds of ``ours`` and ``floor``, run in turns so that a busy machine slows both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(REPEATS):
+        for run, taken in zip((row.ours, row.floor), times, strict=True):
+            start = time.perf_counter()
+            run()
+            taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+# --- heads that look like a detector's: a few objects seen by many cells, and a long tail of low scores --------------
+
+
+def detector_head(*, objects: int, tail: float, seed: int) -> FloatArray:
+    """A decoded ``(84, 8400)`` head at 640 pixels: each of ``objects`` is seen by about 20 cells above 0.25.
+
+    ``tail``: share of the other class scores that are 0.001 or more.
+    """
+    random = np.random.default_rng(seed)
+    head = np.empty((84, 8400), np.float32)
+    head[:2] = random.uniform(0, 640, (2, 8400))
+    head[2:4] = random.lognormal(4, 0.7, (2, 8400))
+    # Log-normal background scores around 1e-5; the spread puts `tail` of them at 0.001 or more.
+    spread = np.log(0.001 / 1e-5) / statistics.NormalDist().inv_cdf(1 - tail)
+    head[4:] = np.minimum(np.exp(random.normal(np.log(1e-5), spread, (80, 8400))), 0.2)
+    columns = random.permutation(8400)[: objects * 20].reshape(objects, 20)
+    for at in columns:
+        head[:4, at] = head[:4, at[:1]] * random.normal(1, 0.05, (4, 20))
+        head[4 + random.integers(80), at] = random.uniform(0.25, 0.95, 20)
+    return head
+
+
+def dfl_spec(*, multi_label: bool) -> YoloDfl:
+    """Columns as Ultralytics exports them."""
+    layout = DflDecoded(form="decoded", output="output0", box_format="cxcywh")
+    return YoloDfl(kind="yolo_dfl", layout=layout, extra=None, multi_label=multi_label)
+
+
+def dfl_row(name: str, head: FloatArray, *, score_threshold: float, multi_label: bool, goal: float) -> Row:
+    """Decode and suppress ``head`` with us and with torchvision."""
+    spec, tensor = dfl_spec(multi_label=multi_label), torch.from_numpy(head)
+
+    def ours() -> int:
+        found = yolo_dfl.decode({"output0": head}, spec, row_hw=(640, 640), score_threshold=score_threshold)
+        kept = batched_nms(
+            found.boxes,
+            found.scores,
+            found.class_ids,
+            iou_threshold=IOU_THRESHOLD,
+            class_agnostic=False,
+            candidates=EVALUATION_CANDIDATES,
+        )
+        return len(kept)
+
+    def floor() -> int:
+        if multi_label:
+            class_ids, columns = torch.where(tensor[4:] >= score_threshold)
+            scores = tensor[4:][class_ids, columns]
+            if len(scores) > EVALUATION_CANDIDATES:
+                scores, best = scores.topk(EVALUATION_CANDIDATES)
+                class_ids, columns = class_ids[best], columns[best]
+        else:
+            scores, class_ids = tensor[4:].max(dim=0)
+            columns = torch.where(scores >= score_threshold)[0]
+            scores, class_ids = scores[columns], class_ids[columns]
+        boxes = torchvision.ops.box_convert(tensor[:4, columns].T, "cxcywh", "xyxy")
+        return len(torchvision.ops.batched_nms(boxes, scores, class_ids, IOU_THRESHOLD))
+
+    return Row(name, ours, floor, goal)
+
+
+def grid_row() -> Row:
+    """YOLOv2 at 608 pixels: 200 of the 1,805 anchors of a ``(19, 19, 5, 85)`` grid hold an object."""
+    random = np.random.default_rng(2)
+    grid = random.normal(0, 0.5, (19, 19, 5, 85)).astype(np.float32)
+    grid[..., 4] = -8
+    flat = grid.reshape(-1, 85)
+    hot = random.permutation(len(flat))[:200]
+    flat[hot, 4] = random.uniform(1, 6, 200)
+    flat[hot, 5 + random.integers(0, 80, 200)] = 12
+    anchors = ((0.57273, 0.677385), (1.87446, 2.06253), (3.33843, 5.47434), (7.88282, 3.52778), (9.77052, 9.16828))
+    spec = YoloGrid(
+        kind="yolo_grid",
+        outputs=("grid",),
+        strides=(32,),
+        anchors=(anchors,),
+        anchor_unit="cell",
+        channel_order="hwc",
+        class_activation="softmax",
+        objectness="sigmoid",
+    )
+    tensor, sizes = torch.from_numpy(grid), torch.tensor(anchors) * 32
+
+    def ours() -> int:
+        found = yolo_grid.decode({"grid": grid}, spec, row_hw=(608, 608), score_threshold=0.25)
+        kept = batched_nms(
+            found.boxes,
+            found.scores,
+            found.class_ids,
+            iou_threshold=IOU_THRESHOLD,
+            class_agnostic=False,
+            candidates=EVALUATION_CANDIDATES,
+        )
+        return len(kept)
+
+    def floor() -> int:
+        objectness = tensor[..., 4].sigmoid()
+        y, x, anchor = torch.where(objectness >= 0.25)
+        found = tensor[y, x, anchor]
+        scores, class_ids = found[:, 5:].softmax(dim=1).max(dim=1)
+        scores = scores * objectness[y, x, anchor]
+        kept = scores >= 0.25
+        found, scores, class_ids = found[kept], scores[kept], class_ids[kept]
+        centers = (torch.stack((x, y), dim=1)[kept] + found[:, :2].sigmoid()) * 32
+        halves = sizes[anchor[kept]] * found[:, 2:4].exp() / 2
+        boxes = torch.cat((centers - halves, centers + halves), dim=1)
+        return len(torchvision.ops.batched_nms(boxes, scores, class_ids, IOU_THRESHOLD))
+
+    return Row("19x19x5x85 decode + NMS, 200 candidates", ours, floor, 1.5)
+
+
+ROWS = [
+    dfl_row(
+        "YOLO head 84x8400 -> boxes at 0.25",
+        detector_head(objects=15, tail=0.002, seed=0),
+        score_threshold=0.25,
+        multi_label=False,
+        goal=1.0,
+    ),
+    dfl_row(
+        "the same at 0.001, multi-label, top 3,000",
+        detector_head(objects=15, tail=0.02, seed=1),
+        score_threshold=0.001,
+        multi_label=True,
+        goal=1.5,
+    ),
+    grid_row(),
+]
+
+
+def main() -> None:
+    """Check that both sides agree, measure every row, print the table."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    print(f"{'one core, median of ' + str(REPEATS):<46}{'ours ms':>9}{'floor ms':>10}{'ratio':>7}{'goal':>6}")
+    for row in ROWS:
+        ours, floor = row.ours(), row.floor()
+        if ours != floor:
+            raise SystemExit(f"{row.name}: {ours} boxes against {floor}")
+        taken, least = measure(row)
+        print(f"{row.name:<46}{taken:>9.2f}{least:>10.2f}{taken / least:>7.2f}{row.goal:>6.2f}")
+
+
+if __name__ == "__main__":
+    main()
