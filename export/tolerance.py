@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipelines.manifest import GoldenTolerance, RawTolerance
 
-
 # float32 on the CPU. Measured on the zoo's five models: other onnxruntime releases, and torch, move an output by up to
 # 8e-6. OpenCV and Pillow resize to the same bytes with and without AVX-512, AVX2 and IPP (only `opencv_cubic` does not).
 CPU_FLOAT32 = RawTolerance(rtol=1e-3, atol=1e-4)
@@ -23,6 +22,7 @@ def golden_tolerance(
     point_px: float = 0.5,
     mask_iou: float = 0.98,
     cosine: float = 0.999,
+    cpu: RawTolerance = CPU_FLOAT32,
     tf32: RawTolerance = TF32,
     reason: str,
 ) -> GoldenTolerance:
@@ -33,7 +33,7 @@ def golden_tolerance(
     return GoldenTolerance(
         pixel_levels=1,
         pixel_fraction=0.05,
-        raw={"CPUExecutionProvider": CPU_FLOAT32, "CUDAExecutionProvider": tf32, "TensorrtExecutionProvider": tf32},
+        raw={"CPUExecutionProvider": cpu, "CUDAExecutionProvider": tf32, "TensorrtExecutionProvider": tf32},
         score=score,
         box_iou=box_iou,
         point_px=point_px,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from export.tolerance import SAME_MACHINE, golden_tolerance
 from export.zoo.recipe import DEFAULTS, BuiltGraph, Member, ZooRecipe
+from pipelines.manifest import RawTolerance
 from pipelines.specs import CenterCrop, ClassificationHead, ImageSpec
 
 OUTPUT = "fetch_name_0"
@@ -68,7 +69,14 @@ RECIPE = ZooRecipe(
     reference="upstream",
     samples=("page-0", "page-90", "page-180", "page-270"),
     options=(DEFAULTS,),
-    tolerance=golden_tolerance(reason="same arithmetic as upstream: probabilities equal to 1e-8 on the CPU, 1e-5 with TF32"),
+    # The probabilities of this network hardly move with its input (its training smoothed the labels): a mean that is
+    # wrong by 0.01 changes them by 1e-4, so that only a tight tolerance can see a wrong recipe.
+    tolerance=golden_tolerance(
+        score=1e-3,
+        cpu=RawTolerance(rtol=1e-5, atol=1e-6),
+        tf32=RawTolerance(rtol=1e-4, atol=1e-5),
+        reason="same arithmetic as upstream: probabilities equal to 1e-8 on the CPU, to 6e-6 with TF32",
+    ),
     extra="import",
     build=build,
 )

