@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.draw import draw
-from pipelines.errors import DeadlineExceededError
+from pipelines.errors import DeadlineExceededError, OcellaError
 from pipelines.image import decode_image
 from pipelines.present import encode_png, summary
 from pipelines.types import ByteArray
@@ -32,16 +32,18 @@ PHOTOS = {
 PAGE_MODEL, PAGE = "page-orientation", "page.png"
 CLOCKWISE = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 OVERVIEW = ("astronaut-centerface", "chelsea-u2netp", "coffee-u2netp")
-OVERVIEW_HEIGHT = 400
+OVERVIEW_HEIGHT = 320
+CALL_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """An encoded image for one model, and the name of its overlay."""
+    """An encoded image for one model, by a name; ``top_k`` where only so many classes are wanted."""
 
     name: str
     model: str
     data: bytes
+    top_k: int | None = None
 
 
 def questions() -> Iterator[Question]:
@@ -50,9 +52,9 @@ def questions() -> Iterator[Question]:
         for photo in photos:
             yield Question(Path(photo).stem, model, (IMAGES / photo).read_bytes())
     page = (IMAGES / PAGE).read_bytes()
-    yield Question("page", PAGE_MODEL, page)
+    yield Question("page", PAGE_MODEL, page, top_k=1)
     for degrees, code in CLOCKWISE.items():
-        yield Question(f"page-{degrees}", PAGE_MODEL, encode_png(cv2.rotate(pixels(page), code)))
+        yield Question(f"page-{degrees}", PAGE_MODEL, encode_png(cv2.rotate(pixels(page), code)), top_k=1)
 
 
 def pixels(data: bytes) -> ByteArray:
@@ -101,13 +103,18 @@ def free_port() -> int:
 
 def ask(client: VisionClient, out: Path) -> Table:
     """Ask all questions, write an overlay of each answer to ``out``, and tabulate what came back."""
-    table = Table("image", "model", "answer", "overlay", title="what the server answered")
+    table = Table("image", "model", "answer", "inference", title="what the server answered")
     for question in questions():
-        prediction: Prediction = client.predict(question.model, question.data)
+        prediction = client.predict(question.model, question.data, top_k=question.top_k, timings=True)
         overlay = out / f"{question.name}-{question.model}.png"
         overlay.write_bytes(encode_png(draw(pixels(question.data), prediction.result)))
-        table.add_row(question.name, question.model, summary(prediction.result), str(overlay))
+        table.add_row(question.name, question.model, summary(prediction.result), inference_time(prediction))
     return table
+
+
+def inference_time(prediction: Prediction) -> str:
+    """The time inside the runtime, in milliseconds."""
+    return f"{prediction.timings.inference_s * 1000:.1f} ms" if prediction.timings else ""
 
 
 def overview(out: Path) -> Path:
@@ -133,11 +140,11 @@ def main() -> None:
     packages = pull_models()
     port, http_port = free_port(), free_port()
     with running_server(packages, port=port, http_port=http_port) as server:
-        with VisionClient(f"127.0.0.1:{port}") as client:
+        with VisionClient(f"127.0.0.1:{port}", timeout_s=CALL_TIMEOUT_S) as client:
             wait_until_ready(client, server)
             console = Console()
             console.print(ask(client, arguments.out))
-            console.print(f"side by side: {overview(arguments.out)}")
+            console.print(f"overlays in {arguments.out}/, the best side by side in {overview(arguments.out)}")
         if arguments.keep:
             console.print(f"gRPC on 127.0.0.1:{port}, HTTP on http://127.0.0.1:{http_port}/metrics; ctrl-C stops")
             try:
@@ -147,4 +154,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except subprocess.CalledProcessError as failed:  # a command of ours, which has said why
+        sys.exit(failed.returncode)
+    except OcellaError as error:
+        sys.exit(f"error: {error}")
