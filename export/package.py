@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,9 +143,7 @@ def _write_samples(
 
 
 def _places(sample: Sample) -> GoldenSample:
-    return GoldenSample(
-        image=f"{GOLDEN_FOLDER}/{sample.name}.png", record=f"{GOLDEN_FOLDER}/{sample.name}.npz"
-    )
+    return GoldenSample(image=f"{GOLDEN_FOLDER}/{sample.name}.png", record=f"{GOLDEN_FOLDER}/{sample.name}.npz")
 
 
 def _manifest(
@@ -197,12 +194,12 @@ def _move(unfinished: Path, folder: Path) -> None:
     """Rename into place; what stood there is moved aside first and removed after."""
     aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
     if folder.exists():
-        os.rename(folder, aside)
+        folder.rename(aside)
     try:
-        os.rename(unfinished, folder)
+        unfinished.rename(folder)
     except OSError:
         if aside.exists():
-            os.rename(aside, folder)
+            aside.rename(folder)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 

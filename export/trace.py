@@ -47,7 +47,7 @@ def trace(
                     external_data=False,
                     verbose=False,
                 )
-        except Exception as error:  # noqa: BLE001  (exporter errors share no base below Exception)
+        except Exception as error:  # exporter errors share no base below Exception.
             raise RecipeError(f"torch cannot export this module: {' '.join(str(error).split())[:300]}") from error
         model = load_graph(path)
     if opset_of(model) != opset:

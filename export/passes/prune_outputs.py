@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 
@@ -23,15 +24,16 @@ def prune_outputs(model: onnx.ModelProto, keep: Sequence[str]) -> PassResult:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    for field, kept in (
-        (graph.node, [node for node, used in zip(model.graph.node, nodes, strict=True) if used]),
-        (graph.output, [by_name[name] for name in keep]),
-        (graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in values]),
-        (graph.value_info, [value for value in model.graph.value_info if value.name in values]),
-    ):
-        del field[:]
-        field.extend(kept)
+    _keep(graph.node, [node for node, used in zip(model.graph.node, nodes, strict=True) if used])
+    _keep(graph.output, [by_name[name] for name in keep])
+    _keep(graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in values])
+    _keep(graph.value_info, [value for value in model.graph.value_info if value.name in values])
     return PassResult(copy, len(nodes) - sum(nodes))
+
+
+def _keep(field: Any, kept: Sequence[Any]) -> None:
+    del field[:]
+    field.extend(kept)
 
 
 def _reachable(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[list[bool], set[str]]:

@@ -1,4 +1,4 @@
-"""Removes doc strings and metadata, where exporters leave stack traces and local paths; the computation is untouched."""
+"""Removes doc strings and metadata, where exporters leave stack traces and local paths; the numbers stay."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ RECIPE = ZooRecipe(
         GoldenOptions(score_threshold=0.05, iou_threshold=0.7),
     ),
     tolerance=golden_tolerance(
-        score=5e-3, box_iou=0.99, reason="same arithmetic as upstream: boxes and landmarks equal to 1e-4 px on the CPU, 0.03 px with TF32"
+        score=5e-3,
+        box_iou=0.99,
+        reason="same arithmetic as upstream: boxes and landmarks equal to 1e-4 px on the CPU, 0.07 px with TF32",
     ),
     extra="import",
     build=build,

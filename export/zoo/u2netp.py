@@ -66,10 +66,10 @@ RECIPE = ZooRecipe(
     samples=("astronaut", "coffee"),
     options=(DEFAULTS,),
     tolerance=golden_tolerance(
-        score=1e-3,
+        score=7e-4,  # mean of the mask: another kernel for its last resize moves it by 9e-4 or more, TF32 by 5e-4.
         mask_iou=0.995,
         tf32=RawTolerance(rtol=2e-2, atol=0.15),  # measured: 0.09 at the edge of an object.
-        reason="same arithmetic as upstream: masks equal to the bit on the CPU; with TF32 edges move by part of a pixel",
+        reason="same arithmetic as upstream: masks equal to the bit on the CPU, edges a part of a pixel away with TF32",
     ),
     extra="import",
     build=build,

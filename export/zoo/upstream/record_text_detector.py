@@ -8,13 +8,16 @@ row is what it hands to onnxruntime. RapidOCR's detector drops the scores of its
 filter runs box by box, so that each that stays keeps its score. Thresholds: RapidOCR's own 0.5, and 0.1.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from rapidocr_onnxruntime import RapidOCR
+from rapidocr_onnxruntime import RapidOCR  # type: ignore[import-not-found]
 
 THRESHOLDS = (0.5, 0.1)
 OUTPUT = "sigmoid_0.tmp_0"
@@ -23,10 +26,10 @@ OUTPUT = "sigmoid_0.tmp_0"
 class Recorder:
     """Passes a call on to a session and keeps what went in and came out."""
 
-    def __init__(self, session):
+    def __init__(self, session: Any) -> None:
         self.session = session
 
-    def __call__(self, rows):
+    def __call__(self, rows: Any) -> Any:
         """As RapidOCR's session."""
         self.row = rows[0]
         values = self.session(rows)
@@ -34,13 +37,13 @@ class Recorder:
         return values
 
 
-def record(engine, path):
+def record(engine: Any, path: Path) -> dict[str, Any]:
     """All arrays of one sample."""
     detector = engine.text_det
     image = engine.load_img(str(path))
     hw = image.shape[:2]
     assert engine.maybe_add_letterbox(*engine.preprocess(image)[:1], {})[0].shape == image.shape, "no padding, no cut"
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for i, threshold in enumerate(THRESHOLDS):
         detector.postprocess_op.box_thresh = threshold
         found, _ = detector(image)
@@ -60,7 +63,7 @@ def record(engine, path):
     return arrays | {"pixels": pixels, f"raw/{OUTPUT}": detector.infer.output}
 
 
-def main(samples, out):
+def main(samples: Path, out: Path) -> None:
     """Record every PNG of ``samples`` into ``out``."""
     engine = RapidOCR()
     engine.text_det.infer = Recorder(engine.text_det.infer)

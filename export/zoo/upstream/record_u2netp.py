@@ -8,14 +8,17 @@ checks that normalising it gives exactly what rembg hands to onnxruntime. rembg 
 classes: a pixel belongs to the object at 128 or more, the half of 255.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from rembg import new_session
+from rembg import new_session  # type: ignore[import-not-found]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OUTPUT = "1959"
@@ -24,14 +27,14 @@ OUTPUT = "1959"
 class Recorder:
     """Passes ``run`` on to a session and keeps what went in and came out."""
 
-    def __init__(self, session):
+    def __init__(self, session: Any) -> None:
         self.session = session
 
-    def get_inputs(self):
+    def get_inputs(self) -> Any:
         """As onnxruntime's."""
         return self.session.get_inputs()
 
-    def run(self, names, feeds):
+    def run(self, names: Any, feeds: Any) -> Any:
         """As onnxruntime's."""
         self.row = next(iter(feeds.values()))[0]
         values = self.session.run(names, feeds)
@@ -40,11 +43,11 @@ class Recorder:
         return values
 
 
-def record(session, path):
+def record(session: Any, path: Path) -> dict[str, Any]:
     """All arrays of one sample."""
     image = Image.open(path)
     mask = np.asarray(session.predict(image)[0])
-    pixels = np.asarray(image.convert("RGB").resize((320, 320), Image.LANCZOS))
+    pixels = np.asarray(image.convert("RGB").resize((320, 320), Image.Resampling.LANCZOS))
     row = ((pixels / pixels.max() - MEAN) / STD).transpose(2, 0, 1).astype(np.float32)
     assert np.array_equal(row, session.inner_session.row), "the row must be what rembg fed"
     return {
@@ -55,7 +58,7 @@ def record(session, path):
     }
 
 
-def main(samples, out):
+def main(samples: Path, out: Path) -> None:
     """Record every PNG of ``samples`` into ``out``."""
     session = new_session("u2netp")
     session.inner_session = Recorder(session.inner_session)
