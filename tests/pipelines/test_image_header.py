@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from pipelines.errors import ImageDecodeError
 from pipelines.image_header import read_header
-from tests.corpus import encode, odd_images, picture, png, png_chunk, whole_images, with_jpeg_segment, zip_archive
+from tests.corpus import (
+    PNG_SIGNATURE,
+    encode,
+    odd_images,
+    picture,
+    png,
+    png_chunk,
+    whole_images,
+    with_jpeg_segment,
+    zip_archive,
+)
 
 WHOLE = whole_images()
 ODD = odd_images()
+
+
+def riff(chunks: bytes) -> bytes:
+    """A WebP container of these chunks."""
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
 
 
 @pytest.mark.parametrize(
@@ -71,6 +88,32 @@ def test_the_bytes_of_a_zip_record_inside_an_image_do_no_harm() -> None:
 @pytest.mark.parametrize("name", ["png", "webp", "bmp", "jpeg"])
 def test_padding_may_follow_an_image(name: str, rest: bytes) -> None:
     assert read_header(WHOLE[name] + rest).end == len(WHOLE[name])
+
+
+def test_a_bmp_with_the_oldest_header_is_read() -> None:
+    data = b"BM" + struct.pack("<IIIIHHHH", 34, 0, 26, 12, 1, 2, 1, 24) + bytes(8)
+    assert read_header(data).size_hw == (2, 1)
+
+
+def test_a_jpeg_marker_without_a_body_is_stepped_over() -> None:
+    data = WHOLE["jpeg"][:2] + b"\xff\x01" + WHOLE["jpeg"][2:]
+    assert read_header(data).size_hw == picture().shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\xff\xd8" + b"\xff\x01" * 70_000, "JPEG must have at most 65,536 markers"),
+        (b"\xff\xd8\xff\xe0\xff\xff" + bytes(40), "JPEG must be whole, got 46 bytes of at least 65,539"),
+        (PNG_SIGNATURE + png_chunk(b"IDAT", bytes(13)), "PNG must begin with IHDR, got b'IDAT'"),
+        (riff(b"JUNK\0\0\0\0" * 70_000), "WebP must have at most 65,536 chunks"),
+        (riff(b"JUNK\xff\0\0\0"), "WebP must be whole"),
+        (riff(b"VP8X" + struct.pack("<IIHBHB", 10, 2, 7, 0, 7, 0) + b"ANIM" + bytes(4)), "got an animation"),
+    ],
+)
+def test_a_structure_that_cannot_be_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ImageDecodeError, match=message):
+        read_header(data)
 
 
 def test_a_side_of_zero_names_the_size() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import struct
 
+import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from pipelines.errors import ImageDecodeError
+from pipelines.image import decode_image
 from pipelines.tiff import PIXEL_TAGS, exif_orientation, pixels_only, read_tiff_header
 from tests.corpus import encode, exif, picture, with_tiff_tag
 
@@ -41,6 +43,43 @@ def test_orientation_is_read_in_both_byte_orders(order: str, prefix: bytes) -> N
 )
 def test_damaged_exif_counts_as_upright(block: bytes, reason: str) -> None:
     assert exif_orientation(block) == 1, reason
+
+
+def tiled_tiff(tile_hw: tuple[int, int], pixels: bytes, *, tiles: int = 1) -> bytes:
+    """A grey 8-bit image of 16 x 16 whose tiles, of any size, all lie at its end."""
+    tags = [(256, 16), (257, 16), (258, 8), (259, 1), (262, 1), (277, 1), (322, tile_hw[1]), (323, tile_hw[0])]
+    start = 8 + 2 + 12 * (len(tags) + 2) + 4
+    lines = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags]
+    lines += [struct.pack("<HHII", 324, 4, tiles, start), struct.pack("<HHII", 325, 4, 1, len(pixels))]
+    return b"II*\0" + struct.pack("<IH", 8, len(lines)) + b"".join(lines) + bytes(4) + pixels
+
+
+def test_a_tiled_image_is_decoded() -> None:
+    pixels = decode_image(tiled_tiff((16, 16), bytes(range(256))), exif="apply", alpha="drop")
+    np.testing.assert_array_equal(pixels[..., 0].ravel(), np.arange(256))
+
+
+def test_a_tile_that_would_be_a_bomb_is_refused() -> None:
+    with pytest.raises(ImageDecodeError, match="at most 16,777,216 pixels, got 4,294,836,225"):
+        read_tiff_header(tiled_tiff((65_535, 65_535), bytes(256)))
+
+
+def test_tiles_without_a_byte_count_each_are_refused() -> None:
+    with pytest.raises(ImageDecodeError, match="as many byte counts as offsets, got 1 and 2"):
+        read_tiff_header(tiled_tiff((16, 16), bytes(400), tiles=2))
+
+
+def test_signed_samples_are_refused() -> None:
+    data = tiled_tiff((16, 16), bytes(256))
+    signed = data[:8] + struct.pack("<H", 11) + data[10:130] + struct.pack("<HHII", 339, 4, 1, 2) + data[130:]
+    with pytest.raises(ImageDecodeError, match=r"unsigned integers \(format 1\), got \[2\]"):
+        read_tiff_header(signed)
+
+
+def test_a_missing_tag_is_named() -> None:
+    data = encode(picture(), "TIFF")
+    with pytest.raises(ImageDecodeError, match="must have tag 262"):
+        read_tiff_header(data.replace(struct.pack("<HHI", 262, 3, 1), struct.pack("<HHI", 65_000, 3, 1)))
 
 
 def test_cutting_down_keeps_the_pixels_and_drops_every_other_tag() -> None:
