@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pipelines.decoders import (
+    box_delta,
     center_heatmap,
     end_to_end,
+    fcos,
     probability_map,
+    retina_landmarks,
+    set_prediction,
     yolo_dfl,
     yolo_grid,
     yolo_v5,
@@ -27,9 +31,13 @@ class Decoder(Protocol):
 
 
 DECODERS: Mapping[str, Decoder] = {
+    "box_delta": box_delta.decode,
     "center_heatmap": center_heatmap.decode,
     "end_to_end": end_to_end.decode,
+    "fcos": fcos.decode,
     "probability_map": probability_map.decode,
+    "retina_landmarks": retina_landmarks.decode,
+    "set_prediction": set_prediction.decode,
     "yolo_dfl": yolo_dfl.decode,
     "yolo_grid": yolo_grid.decode,
     "yolo_v5": yolo_v5.decode,

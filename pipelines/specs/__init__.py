@@ -1,5 +1,18 @@
 """The recipe part of a manifest: what an image becomes and what the graph's outputs mean."""
 
+from pipelines.specs.anchors import (
+    BoxDelta,
+    DefaultBoxes,
+    DefaultLevel,
+    FaceDistances,
+    FacePriors,
+    Fcos,
+    PriorLevel,
+    RetinaLandmarks,
+    SetPrediction,
+    SizedAnchors,
+    SizedLevel,
+)
 from pipelines.specs.base import Count, Level, OutputName, Positive, Probability, Resample, SizeHW, Spec, TensorSpec
 from pipelines.specs.decoders import CenterHeatmap, Decoder, ProbabilityMap, YoloGrid
 from pipelines.specs.heads import ClassificationHead, DetectionHead, EmbeddingHead, Head, Nms, SegmentationHead
@@ -20,11 +33,14 @@ from pipelines.specs.yolo import (
 )
 
 __all__ = [
+    "BoxDelta",
     "CenterCrop",
     "CenterHeatmap",
     "ClassificationHead",
     "Count",
     "Decoder",
+    "DefaultBoxes",
+    "DefaultLevel",
     "DetectionHead",
     "DflAngle",
     "DflColumns",
@@ -34,6 +50,9 @@ __all__ = [
     "DflMasks",
     "EmbeddingHead",
     "EndToEnd",
+    "FaceDistances",
+    "FacePriors",
+    "Fcos",
     "Fit",
     "Head",
     "ImageSpec",
@@ -43,11 +62,16 @@ __all__ = [
     "OutputName",
     "Pad",
     "Positive",
+    "PriorLevel",
     "Probability",
     "ProbabilityMap",
     "Resample",
+    "RetinaLandmarks",
     "SegmentationHead",
+    "SetPrediction",
     "SizeHW",
+    "SizedAnchors",
+    "SizedLevel",
     "Spec",
     "Stretch",
     "StretchToMultiple",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from pipelines.specs.anchors import BoxDelta, Fcos, RetinaLandmarks, SetPrediction
 from pipelines.specs.base import Count, OutputName, Positive, Probability, Spec
 from pipelines.specs.yolo import EndToEnd, YoloDfl, YoloV5, Yolox
 
@@ -93,6 +94,16 @@ class ProbabilityMap(Spec):
 
 
 Decoder: TypeAlias = Annotated[
-    CenterHeatmap | YoloGrid | ProbabilityMap | YoloV5 | Yolox | YoloDfl | EndToEnd,
+    CenterHeatmap
+    | YoloGrid
+    | ProbabilityMap
+    | YoloV5
+    | Yolox
+    | YoloDfl
+    | EndToEnd
+    | BoxDelta
+    | Fcos
+    | SetPrediction
+    | RetinaLandmarks,
     Field(discriminator="kind"),
 ]
