@@ -154,6 +154,13 @@ def test_decoding_equals_the_naive_loop(seed: int, threshold: float, unit: str, 
     assert found.class_ids.tolist() == [class_id for _, _, class_id in expected]
 
 
+def test_an_anchor_at_the_threshold_counts() -> None:
+    grid = coco_grid({(0, 0, 0): {4: 0.75, 5: 50.0}})  # a class logit of 50 is a probability of 1 in float32
+    grid[..., 4] = np.maximum(grid[..., 4], 0)
+    assert len(run(grid, v3(objectness="none"), score_threshold=0.75)) == 1
+    assert len(run(grid, v3(objectness="none"), score_threshold=0.7500001)) == 0
+
+
 def test_objectness_that_is_a_probability_already_is_not_squashed_again() -> None:
     grid = coco_grid({(0, 0, 0): {4: 0.75, 5: 50.0}})
     grid[..., 4] = np.maximum(grid[..., 4], 0)
