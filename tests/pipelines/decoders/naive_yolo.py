@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from pipelines.decoders.candidates import Candidates
 from pipelines.types import AnyArray
 from tests.reference import Found, sigmoid, softmax
 
 QUIET = -20.0  # a logit of no object
 SURE = 20.0  # a logit of an object: its sigmoid is 1 in float32
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "decoders"
+
+
+def require_equal(found: Candidates, expected: Sequence[Found]) -> None:
+    """The same candidates; decoders go class by class or place by place, so both are compared class by class."""
+    order = np.argsort(found.class_ids, kind="stable")
+    wanted = sorted(expected, key=lambda row: row[2])  # stable, too
+    assert found.class_ids[order].tolist() == [class_id for _, _, class_id in wanted]
+    np.testing.assert_allclose(found.scores[order], [score for _, score, _ in wanted], rtol=1e-5)  # float32 activations
+    boxes = np.array([box for box, _, _ in wanted], np.float64).reshape(-1, 4)
+    np.testing.assert_allclose(found.boxes[order], boxes, rtol=1e-5, atol=1e-3)  # float32 logits, in pixels
 
 
 def logit(probability: float) -> float:
