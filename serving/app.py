@@ -42,12 +42,14 @@ class ListeningServer:
         http_address: ``host:port``.
         catalog: its models.
         plane: what its transports call.
+        metrics: what it counts.
     """
 
     grpc_address: str
     http_address: str
     catalog: Catalog
     plane: DataPlane
+    metrics: Metrics
     _loader: Loader
     _candidates: Sequence[Candidate]
 
@@ -81,7 +83,7 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, settings.grace_s)
         loader = Loader(catalog, metrics, models, cores=cores)
-        yield ListeningServer(grpc_address, http.address, catalog, plane, loader, candidates)
+        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, loader, candidates)
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:

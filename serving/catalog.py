@@ -87,11 +87,11 @@ class Catalog:
         """``is_serving(name)`` now and at each change, until the server drains."""
         last: bool | str | None = "none yet"
         while True:
-            changed = self._changed
+            changed, draining = self._changed, self.draining.is_set()
             if (state := self.is_serving(name)) != last:
                 last = state
                 yield state
-            if self.draining.is_set():
+            if draining:
                 return
             await changed.wait()
 

@@ -104,6 +104,14 @@ async def test_a_server_without_a_ready_model_does_not_serve():
     assert catalog_of(failed=("cats", 1, "broken")).is_serving("") is False
 
 
+async def test_a_slow_watcher_still_hears_the_end():
+    catalog = catalog_of(("faces", 1))
+    states = catalog.states("faces")
+    assert await anext(states) is True
+    catalog.drain()  # while the watcher is busy with what it heard
+    assert [state async for state in states] == [False]
+
+
 async def test_watchers_hear_each_change_once_and_the_end():
     catalog = Catalog()
     catalog.put_status(ModelStatus("faces", 1))
