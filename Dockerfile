@@ -19,7 +19,7 @@ ENV PATH=/opt/ocella/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-RUN useradd --system --uid 10001 --user-group --no-create-home ocella && mkdir /models
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ocella && mkdir /models
 COPY --from=build /opt/ocella /opt/ocella
 USER 10001:10001
 EXPOSE 8001 8000
