@@ -53,7 +53,7 @@ def pick(
         table: ``(N, C)`` logits, or probabilities where ``activation`` is ``none``.
         activation: what turns a line into probabilities.
         background: the column that is no class; it takes part in the softmax.
-        per: ``line`` picks the best class of a line (ties: the lower id); ``class`` every class of a line.
+        per: ``line`` picks the class with the largest value of a line (ties: the lower id), ``class`` every class.
         score_threshold: 0 to 1.
 
     Raises:
@@ -94,7 +94,7 @@ def _lines_that_may(
 
 def _logit_floor(score_threshold: float) -> np.float32:
     """A logit that lies below all whose sigmoid reaches the threshold, however the sigmoid is rounded."""
-    if score_threshold <= 0:
+    if score_threshold < 1e-6:  # nearly all logits reach it; and towards 1e-38 float32 runs out of digits.
         return np.float32(-np.inf)
     # Near 1 float32 runs out of sigmoids: 17 already gives 1. The margin of 1e-3 is far more than any rounding.
     chance = min(score_threshold, 0.999)
