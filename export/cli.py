@@ -1,0 +1,195 @@
+"""Commands that make packages: ``ocella zoo list``, ``ocella zoo pull`` and ``ocella import``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.errors import OcellaError
+
+CACHE_VARIABLE = "OCELLA_CACHE"
+
+zoo_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Real pretrained models, pinned. Example: ocella zoo list"
+)
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", metavar="DIR", help=f"Where packages are; default ${CACHE_VARIABLE} or ~/.cache/ocella/models."
+    ),
+]
+
+
+@zoo_app.command("list")
+def zoo_list(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    cache: CacheOption = None,
+) -> None:
+    """List the models, and where those that were pulled are.
+
+    Example: ocella zoo list --json
+    """
+    from export.zoo import RECIPES
+    from export.zoo.pull import pulled
+
+    root = cache_root(cache)
+    rows = []
+    for recipe in RECIPES.values():
+        path = pulled(recipe, root)
+        rows.append({"name": recipe.name, "task": recipe.task, "license": recipe.license, "path": path and str(path)})
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    width = max(len(row["name"] or "") for row in rows)
+    for row, recipe in zip(rows, RECIPES.values(), strict=True):
+        place = row["path"] or "not pulled"
+        typer.echo(f"{row['name']:<{width}}  {row['task']:<14}  {row['license']:<10}  {recipe.description}  ({place})")
+
+
+@zoo_app.command("pull")
+def zoo_pull(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, as `ocella zoo list` names them.")],
+    cache: CacheOption = None,
+) -> None:
+    """Fetch models, build their packages and check them against their projects' own results; again: only check.
+
+    Example: ocella zoo pull centerface u2netp
+    """
+    from export.zoo import RECIPES
+    from export.zoo.pull import pull, steps
+
+    for name in names:
+        if name not in RECIPES:
+            raise typer.BadParameter(f"no model {name!r}, there are {', '.join(RECIPES)}", param_hint="NAME")
+    root, failed = cache_root(cache), False
+    for name in dict.fromkeys(names):
+        recipe = RECIPES[name]
+        typer.echo(f"{name}: {recipe.description}. Licence {recipe.license}. From {recipe.source}")
+        try:
+            with progress(name, steps=steps(recipe)) as report:
+                folder = pull(recipe, root, report=report)
+        except OcellaError as error:
+            typer.echo(f"error: {name}: {error}", err=True)
+            failed = True
+        else:
+            typer.echo(f"{name}: {folder}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def cache_root(option: Path | None) -> Path:
+    """The repository of pulled packages: the option, the environment variable, or a folder in the user's cache."""
+    return (option or Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/ocella/models")).expanduser()
+
+
+@contextmanager
+def progress(name: str, *, steps: int) -> Iterator[Callable[[str], None]]:
+    """A reporter of steps: a bar on a terminal, plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        yield lambda line: typer.echo(f"  {line}")
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task(name, total=steps)
+        done = -1
+
+        def report(line: str) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done, description=f"{name}: {line}")
+
+        yield report
+
+
+_IMAGE, _FIT, _HEAD = "Image", "Fit (how an image gets its size)", "Head (what the outputs mean)"
+
+
+def import_model_command(  # one parameter a flag, one flag a field of the manifest.
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The graph.")],
+    task: Annotated[str, typer.Option(help="classification, detection, segmentation or embedding.")],
+    fit: Annotated[
+        str, typer.Option(rich_help_panel=_FIT, help="stretch, stretch_to_multiple, letterbox, center_crop or pad.")
+    ],
+    resample: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="Kernel of every resize, as opencv_linear.")],
+    sample: Annotated[list[Path], typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Package folder; default ./NAME.")] = None,
+    name: Annotated[str | None, typer.Option(help="Model name; default the file's.")] = None,
+    model_version: Annotated[int, typer.Option(min=1, help="Model version.")] = 1,
+    description: Annotated[str, typer.Option(help="One line.")] = "",
+    license_: Annotated[str, typer.Option("--license", help="Of graph and weights.")] = "not stated",
+    source: Annotated[str | None, typer.Option(help="Where they come from; default the file's name.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE@SPLIT", help="Measured figure.")] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One class name; repeat in order.")] = None,
+    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Free a fixed batch, and prove it.")] = False,
+    color: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="rgb, bgr or gray.")] = "rgb",
+    exif: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="EXIF orientation: apply or ignore.")] = "apply",
+    alpha: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="Transparency: white, black or drop.")] = "white",
+    layout: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="chw or hwc.")] = "chw",
+    stats: Annotated[
+        str | None, typer.Option(rich_help_panel=_IMAGE, help="coco, imagenet, none, symmetric or unit.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="Divisor, or image_max.")] = None,
+    mean: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="As 0.5,0.5,0.5; order of --color.")] = None,
+    std: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="As 0.5,0.5,0.5; order of --color.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", rich_help_panel=_FIT, help="Row size.")] = None,
+    resize_shorter: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="center_crop: before it.")] = None,
+    size_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
+    offset_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
+    multiple_of: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Of both sides.")] = None,
+    rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="ceil or nearest.")] = None,
+    min_shorter: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Least shorter side.")] = None,
+    max_longer: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Most longer side.")] = None,
+    pad_value: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="0 to 255.")] = None,
+    pad_position: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="center or top_left.")] = None,
+    scale_up: Annotated[bool | None, typer.Option(rich_help_panel=_FIT, help="letterbox: small images too.")] = None,
+    output: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Graph output to read.")] = None,
+    activation: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="softmax, sigmoid, none ...")] = None,
+    top_k: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Classes to return.")] = None,
+    threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of a mask's foreground.")] = None,
+    mask_resample: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Kernel back to the image.")] = None,
+    embedding_dim: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Length of the vector.")] = None,
+    normalize: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Make vectors length 1.")] = None,
+    decoder: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="How detections are coded.")] = None,
+    decoder_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE", rich_help_panel=_HEAD, help="A field of the decoder; VALUE is JSON or text."
+        ),
+    ] = None,
+    score_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Least score.")] = None,
+    max_detections: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Most detections.")] = None,
+    nms: Annotated[bool, typer.Option(rich_help_panel=_HEAD, help="Suppress overlapping detections.")] = True,
+    iou_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of suppression.")] = None,
+    class_agnostic: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Across classes.")] = None,
+    nms_candidates: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Best boxes that enter.")] = None,
+) -> None:
+    """Make a package from an ONNX file of your own; sample images become its golden samples.
+
+    Example: ocella import ~/.cache/ocella/models/page-orientation/1/model.onnx --name my-pages --task classification
+    --activation none --fit center_crop --size 224x224 --resize-shorter 256 --resample opencv_lanczos4 --stats imagenet
+    --label 0 --label 90 --label 180 --label 270 --sample ~/.cache/ocella/models/page-orientation/1/golden/page-0.png
+    """
+    flags: dict[str, Any] = dict(locals())
+    from export.graph import inspect_graph, load_graph
+    from export.import_flags import FlagError, recipe_from
+    from export.importer import import_model
+
+    inputs, outputs = inspect_graph(load_graph(model))
+    try:
+        recipe = recipe_from(flags, inputs=inputs, outputs=outputs)
+    except FlagError as error:
+        raise typer.BadParameter(str(error)) from error
+    folder = out or Path(recipe.name)
+    manifest = import_model(model, recipe, samples=sample, out=folder)
+    typer.echo(f"{manifest.name} {manifest.version} ({manifest.head.task}): {folder}")
+    typer.echo("golden results recorded with onnxruntime itself: they prove stability, not correctness")

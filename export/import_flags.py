@@ -1,0 +1,242 @@
+"""From command-line flags to a recipe: what is missing, unknown or without effect is named by its flag."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from export.importer import ImportRecipe, pixel_input
+from export.statistics import statistics_for
+from pipelines.errors import RecipeError
+from pipelines.manifest import NAME_PATTERN, Metric, first_problem
+from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, TensorSpec
+
+Flags: TypeAlias = Mapping[str, Any]
+
+# What a flag means where it is not given; a field that is not here must be given.
+FIT_DEFAULTS: Mapping[str, Flags] = {
+    "stretch": {},
+    "stretch_to_multiple": {"rounding": "nearest", "min_shorter": None, "max_longer": None},
+    "letterbox": {"pad_value": 114, "pad_position": "center", "scale_up": True},
+    "center_crop": {"size_rounding": "floor", "offset_rounding": "nearest"},  # torchvision's.
+    "pad": {"pad_value": 0, "max_longer": None},
+}
+HEAD_DEFAULTS: Mapping[str, Flags] = {
+    "classification": {"top_k": 5},
+    "detection": {"max_detections": 300},
+    "segmentation": {"threshold": 0.5, "mask_resample": "opencv_linear"},
+    "embedding": {"normalize": True},
+}
+NMS_DEFAULTS: Flags = {"class_agnostic": False, "candidates": 1000}
+_FLAG_NAMES = {"size_hw": "size", "candidates": "nms-candidates", "dim": "embedding-dim"}
+
+
+class FlagError(RecipeError):
+    """A flag is missing, has no effect, or has a bad value."""
+
+
+def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> ImportRecipe:
+    """Everything that ``ocella import`` was told about a graph of these tensors.
+
+    ``flags`` are by the parameter names of the command. Raises FlagError, or GraphMismatchError for an unusable graph.
+    """
+    found = pixel_input(inputs)
+    named = {
+        **flags,
+        "size_hw": None if flags["size"] is None else size_from(flags["size"]),
+        "candidates": flags["nms_candidates"],
+        "dim": flags["embedding_dim"],
+    }
+    return ImportRecipe(
+        name=name_from(flags["name"], flags["model"]),
+        version=flags["model_version"],
+        description=flags["description"],
+        license=flags["license_"],
+        source=flags["source"] or flags["model"].name,
+        image=image_from(named, dtype=found.dtype),
+        head=head_from(named, outputs=[spec.name for spec in outputs]),
+        labels=labels_from(flags["labels"], flags["label"] or ()),
+        metrics=metrics_from(flags["metric"] or ()),
+        dynamic_batch=flags["dynamic_batch"],
+    )
+
+
+def image_from(flags: Flags, *, dtype: str) -> ImageSpec:
+    """The image part; ``dtype`` is the graph's own."""
+    color = flags["color"]
+    scale, mean, std = _normalisation(flags, color)
+    raw = {
+        "fit": _variant("fit", flags["fit"], _variants(Fit), flags, FIT_DEFAULTS),
+        **{key: flags[key] for key in ("resample", "color", "exif", "alpha", "layout")},
+        "dtype": dtype,
+        "scale": scale,
+        "mean": mean,
+        "std": std,
+        "in_graph": ["normalize"] if dtype == "uint8" else [],
+    }
+    return _validate(ImageSpec, raw, "image")
+
+
+def head_from(flags: Flags, *, outputs: Sequence[str]) -> Head:
+    """The head part; a graph with one output needs no ``--output``."""
+    task = flags["task"]
+    given = dict(flags)
+    if task != "detection" and given["output"] is None and len(outputs) == 1:
+        given["output"] = outputs[0]
+    if task == "detection":
+        given |= {"decoder_spec": _decoder(given), "nms_spec": _nms(given)}
+    raw = _variant("task", task, _variants(Head), given, HEAD_DEFAULTS)
+    for key in ("decoder", "nms"):
+        if f"{key}_spec" in given:
+            raw[key] = given[f"{key}_spec"]
+    head: Head = _validate(Head, raw, "head")
+    return head
+
+
+def labels_from(file: Path | None, labels: Sequence[str]) -> tuple[str, ...]:
+    """Names from ``--labels FILE`` (one a line) or from repeated ``--label NAME``."""
+    if file is not None and labels:
+        raise FlagError("--labels and --label exclude each other")
+    if file is None:
+        return tuple(labels)
+    try:
+        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise FlagError(f"--labels: {file} cannot be read: {error}") from error
+
+
+def metrics_from(texts: Sequence[str]) -> dict[str, Metric]:
+    """``--metric top1=0.76@val`` as name, value and split."""
+    metrics = {}
+    for text in texts:
+        parts = re.fullmatch(r"([^=]+)=([^@]+)@(.+)", text)
+        try:
+            if parts is None or not math.isfinite(float(parts[2])):
+                raise ValueError
+        except ValueError as error:
+            raise FlagError(f"--metric must be NAME=VALUE@SPLIT, got {text!r}") from error
+        metrics[parts[1]] = Metric(value=float(parts[2]), split=parts[3])
+    return metrics
+
+
+def name_from(name: str | None, model: Path) -> str:
+    """``--name``, or the file's own where it can be a model's name."""
+    chosen = name if name is not None else model.stem.lower()
+    if not re.fullmatch(NAME_PATTERN, chosen):
+        raise FlagError(f"--name must be up to 64 of a-z, 0-9, '.', '_' and '-', got {chosen!r}")
+    return chosen
+
+
+def size_from(text: str) -> tuple[int, int]:
+    """``HEIGHTxWIDTH`` in pixels."""
+    parts = re.fullmatch(r"(\d+)x(\d+)", text)
+    if parts is None:
+        raise FlagError(f"--size must be HEIGHTxWIDTH, as 224x224, got {text!r}")
+    return int(parts[1]), int(parts[2])
+
+
+def numbers_from(flag: str, text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise FlagError(f"{flag} must be numbers with commas between them, got {text!r}") from error
+
+
+def _normalisation(flags: Flags, color: Any) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:
+    named, own = flags["stats"], {key: flags[key] for key in ("scale", "mean", "std")}
+    given = [f"--{key}" for key, value in own.items() if value is not None]
+    if named is not None:
+        if given:
+            raise FlagError(f"--stats and {given[0]} exclude each other")
+        return statistics_for(named, color)
+    if len(given) < len(own):
+        missing = [f"--{key}" for key, value in own.items() if value is None]
+        raise FlagError(
+            f"say how pixels become numbers: --stats, or all of --scale, --mean, --std ({missing[0]} is missing)"
+        )
+    scale = own["scale"] if own["scale"] == "image_max" else numbers_from("--scale", own["scale"])[0]
+    return scale, numbers_from("--mean", own["mean"]), numbers_from("--std", own["std"])
+
+
+def _decoder(flags: Flags) -> dict[str, Any]:
+    known = _variants(Decoder)
+    kind = flags["decoder"]
+    if kind not in known:
+        raise FlagError(f"--decoder must be one of {', '.join(sorted(known))}, got {kind or 'none'}")
+    raw: dict[str, Any] = {"kind": kind}
+    for text in flags["decoder_field"] or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise FlagError(f"--decoder-field must be FIELD=VALUE, got {text!r}")
+        try:
+            raw[key] = json.loads(value)
+        except ValueError:
+            raw[key] = value  # plain text: an output's name.
+    fields = known[kind].model_fields
+    unknown, missing = sorted(raw.keys() - fields), sorted(fields.keys() - raw.keys())
+    if unknown or missing:
+        problem = f"has no field {unknown[0]!r}" if unknown else f"needs {', '.join(missing)}"
+        raise FlagError(f"--decoder {kind} {problem}: give each of its fields as --decoder-field FIELD=VALUE")
+    _validate(Decoder, raw, "--decoder-field")
+    return raw
+
+
+def _nms(flags: Flags) -> dict[str, Any] | None:
+    given = {key: flags[key] for key in ("iou_threshold", *NMS_DEFAULTS) if flags[key] is not None}
+    if flags["nms"] is False:
+        if given:
+            raise FlagError(f"--{_flag(next(iter(given)))} has no effect with --no-nms")
+        return None
+    if "iou_threshold" not in given:
+        raise FlagError("a detection head needs --iou-threshold, or --no-nms")
+    return {**NMS_DEFAULTS, **given}
+
+
+def _variants(union: Any) -> dict[str, type[Spec]]:
+    """The members of a tagged union by their tag."""
+    members: tuple[type[Spec], ...] = get_args(get_args(union)[0])
+    return {get_args(_tag(member))[0]: member for member in members}
+
+
+def _tag(member: type[Spec]) -> Any:
+    fields = member.model_fields
+    return fields["kind" if "kind" in fields else "task"].annotation
+
+
+def _variant(
+    tag: str, chosen: str, known: Mapping[str, type[Spec]], flags: Flags, defaults: Mapping[str, Flags]
+) -> dict[str, Any]:
+    """Fields of the chosen variant from flags and defaults; a flag of another variant is refused, never ignored."""
+    if chosen not in known:
+        raise FlagError(f"--{tag} must be one of {', '.join(sorted(known))}, got {chosen}")
+    key = "kind" if "kind" in known[chosen].model_fields else "task"
+    own = [name for name in known[chosen].model_fields if name != key and name not in ("decoder", "nms")]
+    others = {name for member in known.values() for name in member.model_fields} - {*own, key, "decoder", "nms"}
+    for name in sorted(others):
+        if flags.get(name) is not None:
+            raise FlagError(f"--{_flag(name)} has no effect with --{tag} {chosen}")
+    raw = {key: chosen}
+    for name in own:
+        value = flags.get(name)
+        if value is None and name not in defaults[chosen]:
+            raise FlagError(f"--{tag} {chosen} needs --{_flag(name)}")
+        raw[name] = defaults[chosen][name] if value is None else value
+    return raw
+
+
+def _flag(field: str) -> str:
+    return _FLAG_NAMES.get(field, field.replace("_", "-"))
+
+
+def _validate(kind: Any, raw: Mapping[str, Any], where: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(raw))
+    except ValidationError as error:
+        raise FlagError(f"{where}.{first_problem(error, dict(raw))}") from error
