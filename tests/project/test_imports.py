@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,18 @@ CONTRACTS = [
     "export never speaks the wire",
     "torch stays in export",
     "pipelines is plain numpy",
+]
+BREACHES = [  # package, what it imports, the contract that this breaks
+    ("export", "serving.client", "data flows one way"),
+    ("serving", "export.zoo", "data flows one way"),
+    ("pipelines", "serving", "data flows one way"),
+    ("pipelines", "protos", "data flows one way"),
+    ("export", "protos", "export never speaks the wire"),
+    ("export", "grpc", "export never speaks the wire"),
+    ("serving", "torch", "torch stays in export"),
+    ("serving", "onnx", "torch stays in export"),
+    ("pipelines", "asyncio", "pipelines is plain numpy"),
+    ("pipelines", "torch", "pipelines is plain numpy"),
 ]
 OURS_FOR_CLIENTS = {"pipelines", "pipelines.errors", "pipelines.types"}
 HEAVY_FOR_CLIENTS = {"onnx", "onnxruntime", "pydantic", "starlette", "torch", "uvicorn"}
@@ -32,29 +45,34 @@ def test_the_contracts_are_the_four_of_the_architecture():
     assert [contract["name"] for contract in project()["contracts"]] == CONTRACTS
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "broken"),
-    [
-        ("export", "import serving.client", "data flows one way"),
-        ("serving", "import export.zoo", "data flows one way"),
-        ("pipelines", "import serving", "data flows one way"),
-        ("pipelines", "import protos", "data flows one way"),
-        ("export", "import protos", "export never speaks the wire"),
-        ("export", "import grpc", "export never speaks the wire"),
-        ("serving", "import torch", "torch stays in export"),
-        ("serving", "import onnx", "torch stays in export"),
-        ("pipelines", "import asyncio", "pipelines is plain numpy"),
-        ("pipelines", "import torch", "pipelines is plain numpy"),
-    ],
-)
-def test_a_contract_breaks_when_its_rule_does(module: str, line: str, broken: str, tmp_path: Path):
+@pytest.fixture(scope="module")
+def broken_report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What import-linter says of a project that breaks every rule once, by our configuration."""
+    root = tmp_path_factory.mktemp("broken")
     for package in ("export", "export/zoo", "pipelines", "protos", "serving", "serving/client"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
-    (tmp_path / module / "breaks.py").write_text(line + "\n")
-    done = lint_imports(ROOT / "pyproject.toml", tmp_path)
+        (root / package).mkdir()
+        (root / package / "__init__.py").touch()
+    for number, (package, module, _) in enumerate(BREACHES):
+        (root / package / f"breach_{number}.py").write_text(f"import {module}\n")
+    done = lint_imports(ROOT / "pyproject.toml", root)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert f"{broken} BROKEN" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_contract_breaks_when_its_rules_do(contract: str, broken_report: str):
+    assert f"{contract} BROKEN" in broken_report
+
+
+@pytest.mark.parametrize(
+    ("number", "breach"), list(enumerate(BREACHES)), ids=[f"{a} imports {b}" for a, b, _ in BREACHES]
+)
+def test_a_forbidden_import_is_named_under_its_contract(number: int, breach: tuple[str, str, str], broken_report: str):
+    package, module, contract = breach
+    details = broken_report.split("Broken contracts", 1)[1]
+    parts = re.split(rf"^({'|'.join(CONTRACTS)})$", details, flags=re.MULTILINE)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert f"{package}.breach_{number} -> {module}" in named[contract]
 
 
 def test_the_project_keeps_its_contracts():
