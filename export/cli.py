@@ -168,7 +168,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     ] = None,
     score_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Least score.")] = None,
     max_detections: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Most detections.")] = None,
-    nms: Annotated[bool, typer.Option(rich_help_panel=_HEAD, help="Suppress overlapping detections.")] = True,
+    nms: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Suppress overlaps; the default.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of suppression.")] = None,
     class_agnostic: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Across classes.")] = None,
     nms_candidates: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Best boxes that enter.")] = None,
@@ -176,8 +176,10 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     """Make a package from an ONNX file of your own; sample images become its golden samples.
 
     Example: ocella import ~/.cache/ocella/models/page-orientation/1/model.onnx --name my-pages --task classification
-    --activation none --fit center_crop --size 224x224 --resize-shorter 256 --resample opencv_lanczos4 --stats imagenet
-    --label 0 --label 90 --label 180 --label 270 --sample ~/.cache/ocella/models/page-orientation/1/golden/page-0.png
+    --activation none --label 0 --label 90 --label 180 --label 270 --fit center_crop --size 224x224
+    --resize-shorter 256 --size-rounding nearest --offset-rounding floor --resample opencv_lanczos4 --color bgr
+    --scale 255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+    --sample ~/.cache/ocella/models/page-orientation/1/golden/page-0.png
     """
     flags: dict[str, Any] = dict(locals())
     from export.graph import inspect_graph, load_graph

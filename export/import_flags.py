@@ -34,6 +34,8 @@ HEAD_DEFAULTS: Mapping[str, Flags] = {
     "embedding": {"normalize": True},
 }
 NMS_DEFAULTS: Flags = {"class_agnostic": False, "candidates": 1000}
+_DETECTION_FLAGS = ("decoder", "decoder_field", "nms", "iou_threshold", *NMS_DEFAULTS)
+_COLORS = ("rgb", "bgr", "gray")
 _FLAG_NAMES = {"size_hw": "size", "candidates": "nms-candidates", "dim": "embedding-dim"}
 
 
@@ -70,6 +72,8 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
 def image_from(flags: Flags, *, dtype: str) -> ImageSpec:
     """The image part; ``dtype`` is the graph's own."""
     color = flags["color"]
+    if color not in _COLORS:
+        raise FlagError(f"--color must be one of {', '.join(_COLORS)}, got {color}")
     scale, mean, std = _normalisation(flags, color)
     raw = {
         "fit": _variant("fit", flags["fit"], _variants(Fit), flags, FIT_DEFAULTS),
@@ -89,7 +93,11 @@ def head_from(flags: Flags, *, outputs: Sequence[str]) -> Head:
     given = dict(flags)
     if task != "detection" and given["output"] is None and len(outputs) == 1:
         given["output"] = outputs[0]
-    if task == "detection":
+    if task != "detection":
+        for key in _DETECTION_FLAGS:
+            if given[key] not in (None, []):
+                raise FlagError(f"--{_flag(key)} has no effect with --task {task}")
+    else:
         given |= {"decoder_spec": _decoder(given), "nms_spec": _nms(given)}
     raw = _variant("task", task, _variants(Head), given, HEAD_DEFAULTS)
     for key in ("decoder", "nms"):
@@ -155,7 +163,10 @@ def _normalisation(flags: Flags, color: Any) -> tuple[Any, tuple[float, ...], tu
     if named is not None:
         if given:
             raise FlagError(f"--stats and {given[0]} exclude each other")
-        return statistics_for(named, color)
+        try:
+            return statistics_for(named, color)
+        except RecipeError as error:
+            raise FlagError(f"--stats: {error}") from error
     if len(given) < len(own):
         missing = [f"--{key}" for key, value in own.items() if value is None]
         raise FlagError(

@@ -146,7 +146,8 @@ def check_input(inputs: Sequence[TensorSpec], image: ImageSpec, samples_hw: Sequ
             )
     if isinstance(found.shape[0], int) and found.shape[0] != 1:
         raise GraphMismatchError(
-            f"input {found.name!r} has a fixed batch of {found.shape[0]}, it must be 1 or dynamic: --dynamic-batch frees it"
+            f"input {found.name!r} must have a dynamic batch, or one of 1, it has {found.shape[0]}: --dynamic-batch "
+            "frees it"
         )
 
 
