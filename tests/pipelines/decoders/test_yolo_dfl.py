@@ -189,6 +189,10 @@ def test_of_equal_classes_the_lower_id_wins() -> None:
     assert run_decoded([[5, 5, 2, 2, 0.2, 0.7, 0.7]], decoded_spec()).class_ids.tolist() == [1]
 
 
+def test_a_column_whose_best_class_is_at_the_threshold_counts() -> None:
+    assert run_decoded([[5, 5, 2, 2, 0.25, 0.0, 0.125]], decoded_spec()).scores.tolist() == [0.25]
+
+
 def test_every_class_at_the_threshold_counts_where_labels_are_many() -> None:
     rows = [[5, 5, 2, 2, 0.25, 0.2, 0.5], [9, 9, 2, 2, 0.75, 0.1, 0.1]]
     found = run_decoded(rows, decoded_spec(multi_label=True))
@@ -251,6 +255,15 @@ def test_decoded_keypoints_are_read_as_they_are(scored: bool) -> None:
     found = run_decoded(rows, decoded_spec(extra=keypoints(scored=scored)))
     assert found.keypoints is not None
     assert found.keypoints.tolist() == [points if scored else [[1, 2, 1], [3, 4, 1]]]
+
+
+def test_keypoints_come_with_every_class_of_their_place() -> None:
+    rows = [[5, 5, 2, 2, 0.5, 0, 0.75, 1, 2, 3, 4], [9, 9, 2, 2, 0, 0, 0.25, 5, 6, 7, 8]]
+    found = run_decoded(rows, decoded_spec(extra=keypoints(scored=False), multi_label=True))
+    assert found.keypoints is not None
+    expected = {4.0: [[1, 2, 1], [3, 4, 1]], 8.0: [[5, 6, 1], [7, 8, 1]]}
+    assert found.keypoints.tolist() == [expected[left] for left in found.boxes[:, 0].tolist()]
+    assert len(found) == 3
 
 
 @given(st.integers(0, 10_000))

@@ -131,6 +131,12 @@ def test_of_equal_classes_the_lower_id_wins() -> None:
     assert found.class_ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_row_whose_score_is_at_the_threshold_counts(multi_label: bool) -> None:
+    found = run_rows([[5, 5, 2, 2, 0.25, 1, 0, 0], [5, 5, 2, 2, 0.5, 0, 0.5, 0]], rows_spec(multi_label=multi_label))
+    assert found.scores.tolist() == [0.25, 0.25]
+
+
 def test_every_class_at_the_threshold_counts_where_labels_are_many() -> None:
     found = run_rows([[5, 5, 2, 2, 0.5, 0.5, 0.25, 1.0]], rows_spec(multi_label=True))
     assert found.class_ids.tolist() == [0, 2]
