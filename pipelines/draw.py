@@ -50,6 +50,8 @@ def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
             for x, y, _ in result.keypoints[i].tolist():
                 pen.circle((x, y), radius=width * 1.5, fill=PALETTE[6], outline=(0, 0, 0))
     for i in reversed(range(len(result))):
+        if len(result) > 1 and result.boxes[i, 3] - result.boxes[i, 1] < _text_height(pen, font):
+            continue  # a name taller than its box would hide the neighbours: lines of text, a far crowd.
         name = result.labels[i] if result.labels else f"class {result.class_ids[i]}"
         x, y = result.boxes[i, :2].tolist()
         color = color_of(int(result.class_ids[i]))
@@ -62,6 +64,10 @@ def _outline(result: Detections, i: int) -> list[tuple[float, float]]:
         return [(x, y) for x, y in result.polygons[i].tolist()]
     x1, y1, x2, y2 = result.boxes[i].tolist()
     return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+
+
+def _text_height(pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
+    return float(pen.textbbox((0, 0), "Ag", font=font)[3])
 
 
 def _label(

@@ -45,6 +45,18 @@ def test_labels_stay_inside_the_picture(box: tuple[float, float, float, float]) 
     assert (drawn > 230).all(axis=2).sum() > 20  # white ink of the text is there
 
 
+def test_names_that_would_hide_their_neighbours_are_left_out() -> None:
+    lines = Detections(
+        boxes=np.array([[10, 40, 150, 46], [10, 52, 150, 58]], np.float32),
+        scores=np.array([0.9, 0.8], np.float32),
+        class_ids=np.array([0, 0], np.int64),
+        labels=("text", "text"),
+    )
+    where = changed(draw(GREY, lines))
+    assert where[40, 80]
+    assert not where[:37].any()
+
+
 def test_landmarks_and_polygons_are_drawn() -> None:
     points = np.array([[[70, 80, 1]]], np.float32)
     outline = (np.array([[40, 60], [100, 70], [90, 110]], np.float32),)
