@@ -34,6 +34,38 @@ def iou(a: AnyArray, b: AnyArray) -> float:
     return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
+def ioa(a: AnyArray, b: AnyArray) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    covered = max(0.0, float(width)) * max(0.0, float(height))
+    return covered / float((a[2] - a[0]) * (a[3] - a[1])) if covered else 0.0
+
+
+def giou(a: AnyArray, b: AnyArray) -> float:
+    """IoU less the part of the enclosing box that is in neither."""
+    sizes = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (a, b)]
+    overlap = iou(a, b)
+    union = sum(sizes) / (1 + overlap)
+    hull = float((max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1])))
+    return overlap - (hull - union) / hull if hull else overlap
+
+
+def diou(a: AnyArray, b: AnyArray) -> float:
+    """IoU less the distance of the centres over the enclosing diagonal, both squared."""
+    centers = [((float(box[0]) + float(box[2])) / 2, (float(box[1]) + float(box[3])) / 2) for box in (a, b)]
+    diagonal = math.dist(
+        (min(a[0], b[0]), min(a[1], b[1])),
+        (max(a[2], b[2]), max(a[3], b[3])),
+    )
+    return iou(a, b) - (math.dist(*centers) ** 2 / diagonal**2 if diagonal else 0)
+
+
+def ciou(a: AnyArray, b: AnyArray) -> float:
+    """Distance IoU less the difference in aspect, weighted."""
+    angles = [math.atan2(float(box[2] - box[0]), float(box[3] - box[1])) for box in (a, b)]
+    v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+    return diou(a, b) - (v * v / (1 - iou(a, b) + v) if v else 0)
+
+
 def nms(boxes: AnyArray, scores: AnyArray, class_ids: AnyArray | None, *, iou_threshold: float) -> list[int]:
     """Greedy suppression; ``class_ids`` None lets all boxes suppress each other."""
     kept: list[int] = []
