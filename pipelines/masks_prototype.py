@@ -13,7 +13,7 @@ from pipelines.types import FloatArray
 def assemble_masks(
     coefficients: FloatArray, prototypes: FloatArray, boxes_row: FloatArray, row_hw: tuple[int, int]
 ) -> FloatArray:
-    """Join prototypes to one mask an object (YOLACT, arXiv:1904.02689, section 3.2, equation 1).
+    """Join prototypes to one mask an object (YOLACT, arXiv:1904.02689, equation 1).
 
     Probabilities are ``sigmoid(coefficients @ prototypes)`` at the prototypes' resolution, brought to the row's size by
     bilinear interpolation, and 0 at pixels whose centre lies outside the object's box.

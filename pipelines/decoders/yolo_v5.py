@@ -20,9 +20,9 @@ def decode(
 ) -> Candidates:
     """Turn YOLOv5 and YOLOv7 outputs into candidates.
 
-    The centre is YOLOv4's "grid sensitivity" (arXiv:2004.10934, section 3.4) at scale 2; the sides are bounded in the
-    same way (YOLOv5 architecture page, section 4.3, and YOLOv7, arXiv:2207.02696). With cell ``(x, y)``, the anchor in
-    row pixels and the attributes ``tx, ty, tw, th, to, classes`` at that place::
+    The centre is YOLOv4's remedy for grid sensitivity (arXiv:2004.10934, section 4.3), a sigmoid times 2; the sides are
+    bounded in the same way (YOLOv5's architecture page, section 4.3). With cell ``(x, y)``, the anchor in row pixels
+    and the attributes ``tx, ty, tw, th, to, classes`` at that place::
 
         centre = (2 sigmoid(tx, ty) - 0.5 + (x, y)) * stride
         side   = (2 sigmoid(tw, th))^2 * anchor
