@@ -108,7 +108,7 @@ def _activate(name: str, values: FloatArray, activation: Activation) -> FloatArr
 
 
 def _at_or_above(scores: FloatArray, threshold: np.float32) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of a table ``(R, S)``; as :func:`numpy.nonzero`, which takes several times as long on two axes as on one."""
+    """As :func:`numpy.nonzero` on a table ``(R, S)``, which takes several times as long on two axes as on one."""
     flat = np.flatnonzero(scores >= threshold)
     rows = flat // scores.shape[1]
     return rows, flat - rows * scores.shape[1]
