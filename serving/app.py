@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,13 @@ from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
 from serving.repository import Candidate, embedded_repository, scan
 from serving.settings import Settings, StartError, check_exposure
+from serving.threads import Threads
 from serving.vision import Vision, VisionParts
 
-# For answers that are ready to leave, once no request is inside any more.
+# Once no request is inside any more: how long none must come before gRPC stops, how long that is waited for, and the
+# time that answers on their way out then have.
+QUIET_S = 0.1
+LINGER_S = 2.0
 FLUSH_S = 1.0
 
 
@@ -71,17 +75,18 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     for candidate in candidates:
         catalog.put_status(ModelStatus(candidate.name, candidate.version))
     async with AsyncExitStack() as stack:
-        pixels = ThreadPoolExecutor(cores, thread_name_prefix="pixels")
-        stack.callback(pixels.shutdown, wait=False, cancel_futures=True)
+        pixels = Threads(cores, name="pixels")
+        stack.callback(pixels.close)
         models = stack.enter_context(ExitStack())
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
         app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host))
         http = await stack.enter_async_context(HttpServer(app, stack.enter_context(bind(settings))))
-        parts = VisionParts(plane, catalog, Calls(catalog, metrics), metrics, settings.stream_window)
+        calls = Calls(catalog, metrics)
+        parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
         server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))
         await server.start()
-        stack.push_async_callback(_stop, server, catalog, plane, settings.grace_s)
+        stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
         loader = Loader(catalog, metrics, models, cores=cores)
         yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, loader, candidates)
 
@@ -126,7 +131,7 @@ def _tune_process() -> None:
     disable_created_metrics()  # a second series for each counter that no query asks for
 
 
-async def _stop(server: Any, catalog: Catalog, plane: DataPlane, grace_s: float) -> None:
+async def _stop(server: Any, catalog: Catalog, plane: DataPlane, calls: Calls, grace_s: float) -> None:
     """Refuse what is new, finish what is inside, end with DrainingError what is still there after ``grace_s``."""
     catalog.drain()
     try:
@@ -135,7 +140,22 @@ async def _stop(server: Any, catalog: Catalog, plane: DataPlane, grace_s: float)
     except TimeoutError:
         plane.abort()
         await plane.wait_empty()
+    await _until_quiet(calls)
     await server.stop(FLUSH_S)
+
+
+async def _until_quiet(calls: Calls) -> None:
+    """Wait until no request has come for a moment.
+
+    gRPC holds requests that it read from their connection and has not handed to us yet; stopped now, it would tell
+    their clients CANCELLED, as if they had left.
+    """
+    end = time.monotonic() + LINGER_S
+    while time.monotonic() < end:
+        seen = calls.arrived
+        await asyncio.sleep(QUIET_S)
+        if calls.arrived == seen:
+            return
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -22,9 +22,14 @@ _log = logging.getLogger(__name__)
 
 
 class Calls:
-    """Runs requests and accounts for each exactly once."""
+    """Runs requests and accounts for each exactly once.
+
+    Attributes:
+        arrived: requests that came so far.
+    """
 
     def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+        self.arrived = 0
         self._catalog = catalog
         self._metrics = metrics
 
@@ -40,6 +45,7 @@ class Calls:
             model: as the request names it; empty where it names none.
             version: as the request names it.
         """
+        self.arrived += 1
         start = time.monotonic()
         labels = self._catalog.labels(model, version) if model else ("", "")
         meter = self._metrics.call(*labels, method)

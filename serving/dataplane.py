@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from pipelines.types import AnyArray, Result
 from serving.batcher import RowOutputs
 from serving.catalog import Catalog, ModelStatus
 from serving.served import ServedModel
+from serving.threads import Threads
 
 NO_OPTIONS = PredictOptions()
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class _Prepared:
 class DataPlane:
     """The one thing that transports call; it belongs to one event loop, and computes on ``pixels`` alone."""
 
-    def __init__(self, catalog: Catalog, pixels: ThreadPoolExecutor, limits: ImageLimits) -> None:
+    def __init__(self, catalog: Catalog, pixels: Threads, limits: ImageLimits) -> None:
         """``pixels``: threads for decoding, pre- and post-processing of all models."""
         self._catalog = catalog
         self._pixels = pixels
@@ -134,11 +134,10 @@ class DataPlane:
         arrival = time.monotonic()
         if call.deadline <= arrival:
             raise DeadlineExceededError("the deadline passed before the request arrived")
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._pixels, _prepare, model.pipeline, call.image, self._limits)
+        prepared = await self._pixels.run(_prepare, model.pipeline, call.image, self._limits)
         ran = await model.batcher.run(prepared.row, deadline=call.deadline)
-        answer, message, serialize_s = await loop.run_in_executor(
-            self._pixels, _finish, model, call.options, prepared, ran, arrival, serialize
+        answer, message, serialize_s = await self._pixels.run(
+            _finish, model, call.options, prepared, ran, arrival, serialize
         )
         timings = answer.timings
         model.meter.stages(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.session import Session, split_rows
 from pipelines.types import AnyArray
+from serving.threads import Threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,11 @@ class Executor:
         self.slots = slots
         self._session = session
         self._input = session.inputs[0].name
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix=f"run-{name}")
+        self._threads = Threads(slots, name=f"run-{name}")
 
     def submit(self, rows: Sequence[AnyArray]) -> asyncio.Future[BatchOutputs]:
         """Run rows of one shape as a batch; the future fails with ModelRunError or whatever the session raises."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, self._run, rows)
+        return self._threads.run(self._run, rows)
 
     def _run(self, rows: Sequence[AnyArray]) -> BatchOutputs:
         start = time.monotonic()
@@ -47,5 +47,5 @@ class Executor:
         return BatchOutputs(split_rows(outputs, expected_rows=len(rows)), time.monotonic() - start)
 
     def close(self) -> None:
-        """Start no further run; one under way ends by itself, so that a hung one cannot hold up a stop."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Start no further run; one that hangs is left behind."""
+        self._threads.close()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from pipelines.errors import GoldenMismatchError, OcellaError
@@ -17,6 +16,7 @@ from serving.metrics import Metrics
 from serving.repository import Candidate, check_identity
 from serving.served import ServedModel
 from serving.settings import StartError
+from serving.threads import Threads
 
 _log = logging.getLogger(__name__)
 
@@ -33,25 +33,25 @@ class Loader:
 
     async def load_all(self, candidates: Sequence[Candidate]) -> None:
         """Try each candidate once; raises StartError where none could be loaded."""
-        threads = ThreadPoolExecutor(self._cores, thread_name_prefix="load")
+        threads = Threads(self._cores, name="load")
         try:
             async with asyncio.TaskGroup() as tasks:
                 for candidate in candidates:
                     tasks.create_task(self._load(candidate, threads))
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
         self._catalog.settle()
         if not self._catalog.is_serving(""):
             failed = [f"{status.name} {status.version}: {status.reason}" for status in self._catalog.statuses()]
             raise StartError(f"no model could be loaded: {'; '.join(failed)}")
 
-    async def _load(self, candidate: Candidate, threads: ThreadPoolExecutor) -> None:
+    async def _load(self, candidate: Candidate, threads: Threads) -> None:
         name, version = candidate.name, candidate.version
         meter = self._metrics.model(name, version)
         meter.ready(is_ready=False)
         start = time.monotonic()
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(threads, _load_package, candidate)
+            loaded = await threads.run(_load_package, candidate)
         except Exception as error:  # noqa: BLE001, no model's trouble may stop the others
             meter.loaded("failed", time.monotonic() - start)
             if isinstance(error, GoldenMismatchError):

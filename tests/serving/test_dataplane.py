@@ -1,9 +1,9 @@
 import asyncio
+import contextlib
 import dataclasses
 import math
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from serving.dataplane import Answer, DataPlane, PredictCall
 from serving.deploy import Batching, Deploy, Runtime
 from serving.metrics import STAGES, Metrics
 from serving.served import ServedModel
+from serving.threads import Threads
 from tests.serving.servers import PATIENCE_S, FaultySession, GatedSession, Offline
 
 MODELS = ("classes", "things", "masks", "vectors")
@@ -54,7 +55,7 @@ async def plane_over(package: Path, *, gated: bool = False, deploy: Deploy = Dep
     session = GatedSession(loaded.session) if gated else loaded.session
     loaded = dataclasses.replace(loaded, session=session)
     with (
-        ThreadPoolExecutor(2) as pixels,
+        contextlib.closing(Threads(2, name="pixels")) as pixels,
         ServedModel(loaded, deploy, metrics.model("classes", 1), cores=1) as served,
     ):
         catalog.put_ready(served)

@@ -1,0 +1,118 @@
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator
+
+import pytest
+
+from serving.threads import Threads
+from tests.serving.servers import PATIENCE_S
+
+
+@pytest.fixture
+async def threads() -> AsyncIterator[Threads]:
+    threads = Threads(1, name="test")
+    yield threads
+    threads.close()
+
+
+class Gate:
+    """A call that stands until it is let through."""
+
+    def __init__(self) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.entered.set()
+        assert self.open.wait(PATIENCE_S)
+        return "through"
+
+
+async def test_a_call_runs_on_a_thread_and_gives_its_result(threads: Threads):
+    assert await threads.run(lambda a, b: (a + b, threading.current_thread().name), 1, 2) == (3, "test-0")
+
+
+async def test_what_a_call_raises_is_raised_where_it_is_awaited(threads: Threads):
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(lambda: 1 // 0)
+    assert await threads.run(lambda: "still there") == "still there"
+
+
+async def test_stop_iteration_does_not_get_lost(threads: Threads):
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await threads.run(lambda: next(iter(())))
+
+
+async def test_calls_come_in_order(threads: Threads):
+    order: list[int] = []
+    await asyncio.gather(*(threads.run(order.append, i) for i in range(50)))
+    assert order == list(range(50))
+
+
+async def test_a_call_cancelled_before_its_turn_is_never_made(threads: Threads):
+    gate, made = Gate(), []
+    first, second, third = threads.run(gate), threads.run(made.append, 2), threads.run(made.append, 3)
+    second.cancel()
+    gate.open.set()
+    assert await first == "through"
+    await third
+    assert made == [3]
+
+
+async def test_a_call_cancelled_while_it_runs_disturbs_nobody(threads: Threads):
+    gate = Gate()
+    running = threads.run(gate)
+    assert await asyncio.to_thread(gate.entered.wait, PATIENCE_S)
+    running.cancel()
+    gate.open.set()
+    assert await threads.run(lambda: "next") == "next"
+
+
+async def test_as_many_calls_run_at_once_as_there_are_threads():
+    threads, barrier = Threads(3, name="test"), threading.Barrier(3)
+    await asyncio.gather(*(threads.run(barrier.wait, PATIENCE_S) for _ in range(3)))
+    threads.close()
+
+
+async def test_closing_cancels_what_waits_and_ends_the_threads():
+    threads, gate = Threads(1, name="closing"), Gate()
+    running, waiting = threads.run(gate), threads.run(lambda: None)
+    assert await asyncio.to_thread(gate.entered.wait, PATIENCE_S)
+    gate.open.set()
+    threads.close()
+    assert waiting.cancelled()
+    assert await running == "through"
+    assert "closing-0" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(RuntimeError, match="closed"):
+        threads.run(lambda: None)
+
+
+def test_a_call_that_outlives_its_loop_ends_in_silence(recwarn: pytest.WarningsRecorder):
+    gate = Gate()
+
+    async def main() -> threading.Thread:
+        threads = Threads(1, name="late")
+        threads.run(gate)
+        assert await asyncio.to_thread(gate.entered.wait, PATIENCE_S)
+        threads.close()
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "late-0")
+        return thread
+
+    thread = asyncio.run(main())
+    gate.open.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert not recwarn.list
+
+
+async def test_an_idle_thread_keeps_no_argument_alive(threads: Threads):
+    class Image:
+        pass
+
+    image = Image()
+    gone = weakref.ref(image)
+    await threads.run(id, image)
+    del image
+    await threads.run(gc.collect)  # the thread has come round once more
+    assert gone() is None
