@@ -90,20 +90,17 @@ def image_from(flags: Flags, *, dtype: str) -> ImageSpec:
 def head_from(flags: Flags, *, outputs: Sequence[str]) -> Head:
     """The head part; a graph with one output needs no ``--output``."""
     task = flags["task"]
-    given = dict(flags)
-    if task != "detection" and given["output"] is None and len(outputs) == 1:
-        given["output"] = outputs[0]
-    if task != "detection":
-        for key in _DETECTION_FLAGS:
-            if given[key] not in (None, []):
-                raise FlagError(f"--{_flag(key)} has no effect with --task {task}")
+    if task == "detection":
+        parts = {"decoder": _decoder(flags), "nms": _nms(flags)}
+        given = flags
     else:
-        given |= {"decoder_spec": _decoder(given), "nms_spec": _nms(given)}
+        for key in _DETECTION_FLAGS:
+            if flags[key] not in (None, []):
+                raise FlagError(f"--{_flag(key)} has no effect with --task {task}")
+        parts = {}
+        given = {**flags, "output": flags["output"] or (outputs[0] if len(outputs) == 1 else None)}
     raw = _variant("task", task, _variants(Head), given, HEAD_DEFAULTS)
-    for key in ("decoder", "nms"):
-        if f"{key}_spec" in given:
-            raw[key] = given[f"{key}_spec"]
-    head: Head = _validate(Head, raw, "head")
+    head: Head = _validate(Head, {**raw, **parts}, "head")
     return head
 
 
@@ -207,7 +204,7 @@ def _nms(flags: Flags) -> dict[str, Any] | None:
         return None
     if "iou_threshold" not in given:
         raise FlagError("a detection head needs --iou-threshold, or --no-nms")
-    return {**NMS_DEFAULTS, **given}
+    return {"kind": "hard", **NMS_DEFAULTS, **given}
 
 
 def _variants(union: Any) -> dict[str, type[Spec]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.boxes import iou_matrix
 from pipelines.manifest import GoldenTolerance
-from pipelines.types import Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
+from pipelines.types import AnyArray, Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,14 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts:
-    """Where a detection can appear or vanish: the thresholds that were in force; ``None`` where there is none."""
+    """Where a detection can appear or vanish: the thresholds that were in force; ``None`` where there is none.
+
+    ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``.
+    """
 
     score_threshold: float | None = None
     iou_threshold: float | None = None
+    overlap: Callable[[AnyArray, AnyArray], NDArray[np.float64]] = iou_matrix
     max_detections: int | None = None
 
 
@@ -165,7 +171,7 @@ def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: Gol
     margin = 1 - tolerance.box_iou
     for boxes in (side.boxes, other.boxes):
         if len(boxes):
-            iou = iou_matrix(side.boxes[index : index + 1], boxes)[0]
-            if (np.abs(iou - cuts.iou_threshold) <= margin).any():
+            overlap = cuts.overlap(side.boxes[index : index + 1], boxes)[0]
+            if (np.abs(overlap - cuts.iou_threshold) <= margin).any():
                 return True
     return False

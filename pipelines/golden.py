@@ -11,13 +11,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipelines.agreement import Cuts, compare_results
+from pipelines.boxes import diou_matrix, iou_matrix
 from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError, PackageError
 from pipelines.image import ImageLimits
 from pipelines.manifest import Golden, GoldenOptions, GoldenTolerance, ModelManifest, RawTolerance
 from pipelines.options import PredictOptions
 from pipelines.preprocess import fit_pixels, normalize
 from pipelines.session import Session, run_one, split_rows
-from pipelines.specs import DetectionHead
+from pipelines.specs import DetectionHead, DiouNms
 from pipelines.types import AnyArray, Classification, Detections, Embedding, Result, SegmentationMap
 
 if TYPE_CHECKING:
@@ -188,11 +189,12 @@ def _cuts(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
     if not isinstance(head, DetectionHead):
         return Cuts()
     score, iou = options.score_threshold, options.iou_threshold
-    if iou is None and head.nms is not None:
-        iou = head.nms.iou_threshold
+    if iou is None:
+        iou = getattr(head.nms, "iou_threshold", None)
     return Cuts(
         score_threshold=head.score_threshold if score is None else score,
         iou_threshold=iou,
+        overlap=diou_matrix if isinstance(head.nms, DiouNms) else iou_matrix,
         max_detections=head.max_detections,
     )
 

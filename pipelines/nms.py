@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.boxes import iou, may_overlap
-from pipelines.types import FloatArray
+from pipelines.types import AnyArray, FloatArray
 
-Indices = NDArray[np.int64]
+Indices: TypeAlias = NDArray[np.int64]
+Overlap: TypeAlias = Callable[[AnyArray, AnyArray], NDArray[np.float64]]
+"""Of corners ``(N, 4)`` with corners ``(N, 4)``, pair by pair: ``(N,)``, never above their IoU."""
+
 _BLOCK = 128
 _STRIP = 2048  # boxes compared with a block at once: tables of 256 KiB stay in the cache.
 
 
-def best_first(scores: FloatArray, limit: int | None = None) -> Indices:
+def best_first(scores: AnyArray, limit: int | None = None) -> Indices:
     """Indices of the ``limit`` best of ``(N,)`` scores (all without a limit), best first, ties by lower index."""
     if limit is None or limit >= len(scores):
         return np.argsort(-scores, kind="stable")
@@ -39,7 +43,7 @@ def nms(boxes: FloatArray, scores: FloatArray, *, iou_threshold: float) -> Indic
         Kept indices, best first.
     """
     order = best_first(scores)
-    return order[_greedy(boxes[order], None, iou_threshold)]
+    return order[greedy(boxes[order], None, iou, iou_threshold)]
 
 
 def batched_nms(
@@ -68,32 +72,36 @@ def batched_nms(
         Kept indices, best first, ties by lower index.
     """
     order = best_first(scores, candidates)
-    return order[_greedy(boxes[order], None if class_agnostic else class_ids[order], iou_threshold)]
+    return order[greedy(boxes[order], None if class_agnostic else class_ids[order], iou, iou_threshold)]
 
 
-def _greedy(boxes: FloatArray, class_ids: NDArray[np.int64] | None, iou_threshold: float) -> NDArray[np.intp]:
-    """Positions kept of boxes that come best first.
+def greedy(
+    boxes: FloatArray, class_ids: NDArray[np.int64] | None, overlap: Overlap, threshold: float
+) -> NDArray[np.intp]:
+    """Positions kept of boxes that come best first: none overlaps a better kept one by more than ``threshold``.
+
+    ``threshold`` is 0 or more. With ``class_ids`` only boxes of one class suppress each other.
 
     A block of the best is settled among itself, then its winners strike out everything after it at once. Each pair is
     looked at no more than once, and struck boxes are never looked at again.
     """
 
-    def overlaps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def struck(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
         over = may_overlap(boxes[rows], boxes[columns])  # most pairs end here, after four comparisons.
         if class_ids is not None:
             over &= class_ids[rows][:, None] == class_ids[columns][None, :]
         i, j = np.nonzero(over)
-        over[i, j] = iou(boxes[rows[i]], boxes[columns[j]]) > iou_threshold
+        over[i, j] = overlap(boxes[rows[i]], boxes[columns[j]]) > threshold
         return over
 
     waiting = np.arange(len(boxes))
     kept = []
     while len(waiting):
         block, waiting = waiting[:_BLOCK], waiting[_BLOCK:]
-        winners = block[_settle(overlaps(block, block))]
+        winners = block[_settle(struck(block, block))]
         kept.append(winners)
         strips = [waiting[i : i + _STRIP] for i in range(0, len(waiting), _STRIP)]
-        survivors = [strip[~overlaps(winners, strip).any(axis=0)] for strip in strips]
+        survivors = [strip[~struck(winners, strip).any(axis=0)] for strip in strips]
         waiting = np.concatenate(survivors) if survivors else waiting
     return np.concatenate(kept) if kept else waiting
 

@@ -116,7 +116,7 @@ def probability_map(**over: Any) -> ProbabilityMap:
 
 
 def nms(**over: Any) -> Nms:
-    fields: dict[str, Any] = {"iou_threshold": 0.3, "class_agnostic": False, "candidates": 1000}
+    fields: dict[str, Any] = {"kind": "hard", "iou_threshold": 0.3, "class_agnostic": False, "candidates": 1000}
     return Nms(**(fields | over))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,41 @@ def ciou(a: AnyArray, b: AnyArray) -> float:
     return diou(a, b) - (v * v / (1 - iou(a, b) + v) if v else 0)
 
 
-def nms(boxes: AnyArray, scores: AnyArray, class_ids: AnyArray | None, *, iou_threshold: float) -> list[int]:
+def nms(
+    boxes: AnyArray,
+    scores: AnyArray,
+    class_ids: AnyArray | None,
+    *,
+    iou_threshold: float,
+    overlap: Callable[[AnyArray, AnyArray], float] = iou,
+) -> list[int]:
     """Greedy suppression; ``class_ids`` None lets all boxes suppress each other."""
     kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
         rivals = [j for j in kept if class_ids is None or class_ids[i] == class_ids[j]]
-        if all(iou(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
+        if all(overlap(boxes[i], boxes[j]) <= iou_threshold for j in rivals):
             kept.append(i)
     return kept
+
+
+def soft_nms(
+    boxes: AnyArray,
+    scores: AnyArray,
+    class_ids: AnyArray,
+    *,
+    factor: Callable[[float], float],
+    score_threshold: float,
+) -> list[tuple[int, float]]:
+    """The loop of arXiv:1704.04503, figure 2, class by class: kept indices and their scores, in the order of taking."""
+    waiting = {i: float(score) for i, score in enumerate(scores)}
+    taken = []
+    while waiting:
+        best = max(waiting, key=lambda i: (waiting[i], -i))
+        taken.append((best, waiting.pop(best)))
+        for i in waiting:
+            if class_ids[i] == class_ids[best]:
+                waiting[i] *= factor(iou(boxes[best], boxes[i]))
+    return [(i, score) for i, score in taken if score >= score_threshold]
 
 
 def center_heatmap(

@@ -75,7 +75,7 @@ RECIPE = ZooRecipe(
             peak_kernel=1,
         ),
         score_threshold=0.5,
-        nms=Nms(iou_threshold=0.3, class_agnostic=False, candidates=1000),
+        nms=Nms(kind="hard", iou_threshold=0.3, class_agnostic=False, candidates=1000),
         max_detections=300,
     ),
     reference="upstream",

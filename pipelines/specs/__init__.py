@@ -15,7 +15,18 @@ from pipelines.specs.anchors import (
 )
 from pipelines.specs.base import Count, Level, OutputName, Positive, Probability, Resample, SizeHW, Spec, TensorSpec
 from pipelines.specs.decoders import CenterHeatmap, Decoder, ProbabilityMap, YoloGrid
-from pipelines.specs.heads import ClassificationHead, DetectionHead, EmbeddingHead, Head, Nms, SegmentationHead
+from pipelines.specs.heads import (
+    ClassificationHead,
+    DetectionHead,
+    DiouNms,
+    EmbeddingHead,
+    Head,
+    Nms,
+    SegmentationHead,
+    SoftGaussianNms,
+    SoftLinearNms,
+    Suppression,
+)
 from pipelines.specs.image import CenterCrop, Fit, ImageSpec, Letterbox, Pad, Stretch, StretchToMultiple
 from pipelines.specs.yolo import (
     DflAngle,
@@ -48,6 +59,7 @@ __all__ = [
     "DflKeypoints",
     "DflMaps",
     "DflMasks",
+    "DiouNms",
     "EmbeddingHead",
     "EndToEnd",
     "FaceDistances",
@@ -72,9 +84,12 @@ __all__ = [
     "SizeHW",
     "SizedAnchors",
     "SizedLevel",
+    "SoftGaussianNms",
+    "SoftLinearNms",
     "Spec",
     "Stretch",
     "StretchToMultiple",
+    "Suppression",
     "TensorSpec",
     "YoloDfl",
     "YoloGrid",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipelines.specs.base import Count, OutputName, Probability, Resample, Spec
+from pipelines.specs.base import Count, OutputName, Positive, Probability, Resample, Spec
 from pipelines.specs.decoders import Decoder
 
 
@@ -30,9 +30,43 @@ class Nms(Spec):
     ``candidates`` best boxes enter; ``class_agnostic`` lets classes suppress each other.
     """
 
+    kind: Literal["hard"]
     iou_threshold: Probability
     class_agnostic: bool
     candidates: Count
+
+
+class DiouNms(Spec):
+    """As ``hard``, but by distance IoU: boxes whose centres lie apart overlap less (arXiv:1911.08287)."""
+
+    kind: Literal["diou"]
+    iou_threshold: Probability
+    class_agnostic: bool
+    candidates: Count
+
+
+class SoftLinearNms(Spec):
+    """A box's score is multiplied by 1 - IoU for each better one whose IoU is above ``iou_threshold``.
+
+    Boxes whose score falls below the head's ``score_threshold`` go (arXiv:1704.04503).
+    """
+
+    kind: Literal["soft_linear"]
+    iou_threshold: Probability
+    class_agnostic: bool
+    candidates: Count
+
+
+class SoftGaussianNms(Spec):
+    """A box's score is multiplied by exp(-IoU² / ``sigma``) for each better one; the rest as ``soft_linear``."""
+
+    kind: Literal["soft_gaussian"]
+    sigma: Positive
+    class_agnostic: bool
+    candidates: Count
+
+
+Suppression: TypeAlias = Annotated[Nms | DiouNms | SoftLinearNms | SoftGaussianNms, Field(discriminator="kind")]
 
 
 class DetectionHead(Spec):
@@ -41,7 +75,7 @@ class DetectionHead(Spec):
     task: Literal["detection"]
     decoder: Decoder
     score_threshold: Probability
-    nms: Nms | None
+    nms: Suppression | None
     max_detections: Count
 
     @property

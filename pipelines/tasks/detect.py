@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.boxes import area, clip
-from pipelines.decoders import DECODERS, Candidates
+from pipelines.decoders import DECODERS
 from pipelines.errors import InvalidRequestError
 from pipelines.geometry import Affine
 from pipelines.manifest import ModelManifest
-from pipelines.nms import batched_nms, best_first
 from pipelines.options import PredictOptions
-from pipelines.specs import DetectionHead
+from pipelines.specs import DetectionHead, Suppression
+from pipelines.suppress import suppress
 from pipelines.tasks.pipeline import ImageFront, class_labels, head_of
 from pipelines.types import AnyArray, Detections, FloatArray
 
@@ -31,10 +30,12 @@ class DetectionPipeline(ImageFront):
         self._decode = DECODERS[self._head.decoder.kind]
 
     def check(self, options: PredictOptions) -> None:
-        """Raise InvalidRequestError where an option does not act: ``iou_threshold`` needs a model with NMS."""
+        """Raise InvalidRequestError where an option does not act: ``iou_threshold`` needs an NMS that has one."""
         super().check(options)
-        if options.iou_threshold is not None and self._head.nms is None:
-            raise InvalidRequestError(f"iou_threshold does not apply to {self.manifest.name}: its head has no nms")
+        nms = self._head.nms
+        if options.iou_threshold is not None and not hasattr(nms, "iou_threshold"):
+            has = "no nms" if nms is None else f"nms {nms.kind}"
+            raise InvalidRequestError(f"iou_threshold does not apply to {self.manifest.name}: its head has {has}")
 
     def postprocess(self, outputs: Mapping[str, AnyArray], affine: Affine, options: PredictOptions) -> Detections:
         """Turn raw outputs into detections; raises as ``Pipeline.postprocess``.
@@ -45,13 +46,15 @@ class DetectionPipeline(ImageFront):
         self.check(options)
         threshold = _first(options.score_threshold, self._head.score_threshold)
         found = self._decode(outputs, self._head.decoder, row_hw=affine.dst_hw, score_threshold=threshold)
-        kept = self._suppress(found, options)
+        kept, scores = suppress(
+            found.boxes, found.scores, found.class_ids, self._suppression(options), score_threshold=threshold
+        )
         boxes = clip(affine.boxes_to_source(found.boxes[kept]), affine.src_hw)
         inside = np.flatnonzero(area(boxes) > 0)[: _first(options.max_detections, self._head.max_detections)]
-        kept = kept[inside]
+        kept, scores = kept[inside], scores[inside]
         return Detections(
             boxes=boxes[inside],
-            scores=found.scores[kept],
+            scores=scores,
             class_ids=found.class_ids[kept],
             labels=class_labels(self.manifest.labels, found.class_ids[kept], found.num_classes),
             keypoints=None if found.keypoints is None else _keypoints_to_source(found.keypoints[kept], affine),
@@ -60,19 +63,12 @@ class DetectionPipeline(ImageFront):
             else tuple(affine.points_to_source(found.polygons[i]) for i in kept.tolist()),
         )
 
-    def _suppress(self, found: Candidates, options: PredictOptions) -> NDArray[np.int64]:
-        """Indices of the candidates that stay, best first."""
+    def _suppression(self, options: PredictOptions) -> Suppression | None:
+        """The head's suppression with the request's threshold in its place."""
         nms = self._head.nms
-        if nms is None:
-            return best_first(found.scores)
-        return batched_nms(
-            found.boxes,
-            found.scores,
-            found.class_ids,
-            iou_threshold=_first(options.iou_threshold, nms.iou_threshold),
-            class_agnostic=nms.class_agnostic,
-            candidates=nms.candidates,
-        )
+        if nms is None or options.iou_threshold is None:
+            return nms
+        return nms.model_copy(update={"iou_threshold": options.iou_threshold})
 
 
 def _first(option: T | None, manifest: T) -> T:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.agreement import Cuts, compare_results
+from pipelines.boxes import diou_matrix, iou_matrix
 from pipelines.manifest import GoldenTolerance
 from pipelines.types import Classification, Detections, Embedding, SegmentationMap
 
@@ -75,6 +76,14 @@ def test_a_detection_at_the_iou_threshold_may_vanish() -> None:
     far = compare_results(expected, detections([ONE]), TOLERANCE, Cuts(iou_threshold=0.7))
     assert (near.excluded, near.problem) == (1, None)
     assert far.problem is not None
+
+
+def test_a_detection_at_the_distance_iou_threshold_may_vanish() -> None:
+    moved = (30, 10, 70, 60, 0.8, 0)  # by 20 of 40: IoU 1 / 3, less 400 / 6100 for the centres is 0.27
+    expected = detections([ONE, moved])
+    for overlap, excluded in ((diou_matrix, 1), (iou_matrix, 0)):
+        agreement = compare_results(expected, detections([ONE]), TOLERANCE, Cuts(iou_threshold=0.27, overlap=overlap))
+        assert agreement.excluded == excluded
 
 
 def test_a_full_answer_that_lost_a_clearly_better_detection_is_a_problem() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from pipelines.errors import GoldenMismatchError
 from pipelines.loader import load_package, sha256_of
 from pipelines.manifest import GoldenOptions
-from pipelines.specs import CenterCrop, Pad, Stretch, StretchToMultiple
+from pipelines.specs import CenterCrop, Pad, SoftGaussianNms, Stretch, StretchToMultiple
 from tests.builders import (
     detection_head,
     embedding_head,
@@ -77,6 +77,13 @@ PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
         "graph": heatmap_graph(),
         "head": detection_head(score_threshold=0.8, max_detections=60, nms=nms(candidates=200)),
         "options": TWICE,
+    },
+    "soft": lambda: {
+        "graph": heatmap_graph(),
+        "head": detection_head(
+            score_threshold=0.8,
+            nms=SoftGaussianNms(kind="soft_gaussian", sigma=0.5, class_agnostic=False, candidates=200),
+        ),
     },
     "yolo": lambda: {
         "graph": yolo_graph(),
@@ -173,6 +180,10 @@ DECODED = [
     ("heatmap", "head.nms", None),
     ("heatmap", "head.nms.iou_threshold", 0.35),
     ("heatmap", "head.nms.candidates", 50),
+    ("heatmap", "head.nms.kind", "diou"),
+    ("heatmap", "head.nms.kind", "soft_linear"),
+    ("heatmap", "head.nms", {"kind": "soft_gaussian", "sigma": 0.3, "class_agnostic": False, "candidates": 200}),
+    ("soft", "head.nms.sigma", 0.6),
     ("yolo", "head.decoder.strides", [4]),
     ("yolo", "head.decoder.anchors", [[[24.0, 30.0], [52.0, 44.0], [90.0, 80.0]]]),
     ("yolo", "head.decoder.anchors", [[[24.0, 30.0], [52.0, 40.0]]]),

@@ -11,6 +11,7 @@ import pytest
 from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import Affine, place
 from pipelines.options import PredictOptions
+from pipelines.specs import SoftGaussianNms, SoftLinearNms
 from pipelines.tasks.detect import DetectionPipeline
 from pipelines.types import AnyArray, Detections
 from tests import reference
@@ -90,6 +91,33 @@ def test_without_nms_all_candidates_stay() -> None:
 def test_an_iou_threshold_is_refused_without_nms() -> None:
     with pytest.raises(InvalidRequestError, match="iou_threshold does not apply to tiny: its head has no nms"):
         run(maps(TOGETHER), nms=None, options=PredictOptions(iou_threshold=0.5))
+
+
+def test_an_iou_threshold_is_refused_where_the_suppression_has_none() -> None:
+    soft = SoftGaussianNms(kind="soft_gaussian", sigma=0.5, class_agnostic=False, candidates=100)
+    with pytest.raises(InvalidRequestError, match="does not apply to tiny: its head has nms soft_gaussian"):
+        run(maps(TOGETHER), nms=soft, options=PredictOptions(iou_threshold=0.5))
+
+
+def test_soft_suppression_changes_scores_and_their_order() -> None:
+    # Linear decay by an IoU of 0.6: 0.6 becomes 0.24, below the box elsewhere.
+    soft = SoftLinearNms(kind="soft_linear", iou_threshold=0.5, class_agnostic=False, candidates=100)
+    found = run(maps([*TOGETHER, (18, 2, 0.3, 8)]), nms=soft, score_threshold=0.2)
+    np.testing.assert_allclose(found.scores, [0.9, 0.3, 0.24], rtol=1e-6)  # float32 has 24 bits
+    np.testing.assert_array_equal(found.boxes[1, 1], f32(4 / 0.32))
+
+
+@pytest.mark.parametrize(("score_threshold", "count"), [(0.23, 2), (0.25, 1)])
+def test_the_score_threshold_acts_after_soft_suppression_too(score_threshold: float, count: int) -> None:
+    soft = SoftLinearNms(kind="soft_linear", iou_threshold=0.5, class_agnostic=False, candidates=100)
+    found = run(maps(TOGETHER), nms=soft, options=PredictOptions(score_threshold=score_threshold))
+    assert len(found) == count
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 1), (0.65, 2)])
+def test_a_request_may_move_the_iou_threshold_of_soft_suppression(asked: float | None, count: int) -> None:
+    soft = SoftLinearNms(kind="soft_linear", iou_threshold=0.5, class_agnostic=False, candidates=100)
+    assert len(run(maps(TOGETHER), nms=soft, options=PredictOptions(iou_threshold=asked))) == count
 
 
 @pytest.mark.parametrize(("class_agnostic", "count"), [(False, 2), (True, 1)])
