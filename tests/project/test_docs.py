@@ -1,5 +1,8 @@
+import os
 import re
+import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -57,6 +60,28 @@ def test_every_command_that_a_page_shows_exists(page: str):
     text = (ROOT / page).read_text()
     assert set(re.findall(r"[`\n]ocella ([a-z]+)", text)) - set(ocella.COMMANDS) == set()
     assert set(re.findall(r"[`\n]make ([a-z-]+)", text)) - set(VERBS) == set()
+
+
+def commands_shown_in(text: str) -> list[list[str]]:
+    """The words of each `ocella` line of the shell blocks, continued lines joined, comments dropped."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ocella ")]
+
+
+@pytest.mark.parametrize("words", commands_shown_in((ROOT / "README.md").read_text()), ids=" ".join)
+def test_every_option_that_the_readme_shows_exists(words: list[str]):
+    options = [word for word in words if word.startswith("--")]
+    wide = {**os.environ, "COLUMNS": "300"}  # so that help shortens no name
+    shown = subprocess.run(
+        [sys.executable, "-m", "ocella", words[0], "--help"],
+        cwd=ROOT,
+        env=wide,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert [option for option in options if f"{option} " not in shown] == []
 
 
 def test_the_makefile_has_exactly_its_verbs():
