@@ -1,0 +1,52 @@
+"""docs/protocol.md names everything that the protocol has."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from protos.ocella.v1 import vision_pb2 as pb
+from serving.deploy import Deploy
+from serving.settings import Settings
+from serving.status import STATUS
+from tests.serving.test_metrics import CONTRACT
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+IN_COMMANDS = {"models", "host", "port", "http_port", "insecure"}
+
+
+def test_every_field_is_named():
+    fields = {field.name for kind in pb.DESCRIPTOR.message_types_by_name.values() for field in kind.fields}
+    assert {name for name in fields if not re.search(rf"`{name}`", PAGE)} == set()
+
+
+def test_every_method_is_named():
+    assert [m.name for m in pb.DESCRIPTOR.services_by_name["Vision"].methods if f"`{m.name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize("error", STATUS, ids=lambda error: error.__name__)
+def test_every_error_has_its_row_with_its_codes(error: type[Exception]):
+    status = STATUS[error]
+    assert f"| `{error.__name__}` | {status.grpc.name} | {status.http} |" in PAGE
+
+
+def test_every_metric_is_named():
+    assert [name for name in CONTRACT if f"`{name.removeprefix('ocella_')}`" not in PAGE] == []
+
+
+def test_every_setting_has_its_row_with_its_default():
+    for name, field in Settings.model_fields.items():
+        if name not in IN_COMMANDS:
+            default = field.default if isinstance(field.default, int) else int(field.default)
+            assert f"| `OCELLA_{name.upper()}` | {default} |" in PAGE
+
+
+def test_the_deploy_file_shown_is_valid_and_complete():
+    (shown,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    raw = tomllib.loads(shown)
+    Deploy.model_validate_json(json.dumps(raw))
+    assert raw.keys() == Deploy.model_fields.keys()
+    for part in ("batching", "runtime"):
+        assert raw[part].keys() == type(getattr(Deploy(), part)).model_fields.keys()
