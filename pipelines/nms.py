@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ Overlap: TypeAlias = Callable[[AnyArray, AnyArray], NDArray[np.float64]]
 
 _BLOCK = 128
 _STRIP = 2048  # boxes compared with a block at once: tables of 256 KiB stay in the cache.
+_PAIRS = 131_072  # so many pairs of one class are listed at once; more go block by block, which skips struck boxes.
 
 
 def best_first(scores: AnyArray, limit: int | None = None) -> Indices:
@@ -80,11 +82,17 @@ def greedy(
 ) -> NDArray[np.intp]:
     """Positions kept of boxes that come best first: none overlaps a better kept one by more than ``threshold``.
 
-    ``threshold`` is 0 or more. With ``class_ids`` only boxes of one class suppress each other.
-
-    A block of the best is settled among itself, then its winners strike out everything after it at once. Each pair is
-    looked at no more than once, and struck boxes are never looked at again.
+    ``threshold`` is 0 or more. With ``class_ids`` only boxes of one class suppress each other; with few boxes a class,
+    all pairs within each class are compared at once. Else a block of the best is settled among itself, then its winners
+    strike out everything after it at once. Each pair is looked at no more than once, and struck boxes are never looked
+    at again.
     """
+    if class_ids is not None:
+        by_class = np.argsort(class_ids, kind="stable")
+        grouped = class_ids[by_class]
+        ends = np.searchsorted(grouped, grouped, side="right")
+        if np.sum(ends - np.arange(1, len(ends) + 1)) <= _PAIRS:
+            return np.sort(by_class[_greedy_in_groups(boxes[by_class], ends, overlap, threshold)])
 
     def struck(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
         over = may_overlap(boxes[rows], boxes[columns])  # most pairs end here, after four comparisons.
@@ -104,6 +112,30 @@ def greedy(
         survivors = [strip[~struck(winners, strip).any(axis=0)] for strip in strips]
         waiting = np.concatenate(survivors) if survivors else waiting
     return np.concatenate(kept) if kept else waiting
+
+
+def _greedy_in_groups(boxes: FloatArray, ends: Indices, overlap: Overlap, threshold: float) -> NDArray[np.bool_]:
+    """Mask of the kept of ``(N, 4)`` boxes that come group by group, best first; ``ends``: where each one's group ends.
+
+    All pairs within a group are compared at once.
+    """
+    places = np.arange(len(boxes))
+    rivals = ends - places - 1
+    first = np.repeat(places, rivals)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(rivals) - rivals - places - 1, rivals)
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    near = np.flatnonzero((left[first] < right[second]) & (left[second] < right[first]))
+    first, second = first[near], second[near]
+    near = np.flatnonzero((top[first] < bottom[second]) & (top[second] < bottom[first]))
+    first, second = first[near], second[near]
+    strikes = np.flatnonzero(overlap(boxes[first], boxes[second]) > threshold)
+    first, second = first[strikes], second[strikes]
+    kept = np.ones(len(boxes), dtype=bool)
+    starts = np.flatnonzero(np.diff(first, prepend=-1))
+    for start, end in pairwise((*starts.tolist(), len(first))):
+        if kept[first[start]]:
+            kept[second[start:end]] = False
+    return kept
 
 
 def _settle(overlaps: NDArray[np.bool_]) -> NDArray[Any]:

@@ -47,13 +47,14 @@ def test_nms_equals_torchvision(spread: float) -> None:
     assert nms(boxes, scores, iou_threshold=0.5).tolist() == expected.tolist()
 
 
-def test_batched_nms_equals_torchvision_class_by_class() -> None:
+@pytest.mark.parametrize("count", [pytest.param(3000, id="pairs at once"), pytest.param(12_000, id="block by block")])
+def test_batched_nms_equals_torchvision_class_by_class(count: int) -> None:
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
-    boxes, scores = crowd(3000, seed=2)
-    class_ids = np.random.default_rng(2).integers(0, 80, 3000)
+    boxes, scores = crowd(count, seed=2)
+    class_ids = np.random.default_rng(2).integers(0, 80, count)
     tensors = (torch.from_numpy(array) for array in (boxes, scores, class_ids))
     expected = torchvision.ops.boxes._batched_nms_vanilla(*tensors, 0.5)
-    kept = batched_nms(boxes, scores, class_ids, iou_threshold=0.5, class_agnostic=False, candidates=3000)
+    kept = batched_nms(boxes, scores, class_ids, iou_threshold=0.5, class_agnostic=False, candidates=count)
     assert kept.tolist() == expected.tolist()
 
 
