@@ -117,7 +117,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The graph.")],
     task: Annotated[str, typer.Option(help="classification, detection, segmentation or embedding.")],
     fit: Annotated[
-        str, typer.Option(rich_help_panel=_FIT, help="stretch, stretch_to_multiple, letterbox, center_crop or pad.")
+        str, typer.Option(rich_help_panel=_FIT, help="stretch, stretch_to_multiple, letterbox, center_crop, pad, none.")
     ],
     resample: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="Kernel of every resize, as opencv_linear.")],
     sample: Annotated[list[Path], typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")],
@@ -151,6 +151,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     max_longer: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Most longer side.")] = None,
     pad_value: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="0 to 255.")] = None,
     pad_position: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="center or top_left.")] = None,
+    pad_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
     scale_up: Annotated[bool | None, typer.Option(rich_help_panel=_FIT, help="letterbox: small images too.")] = None,
     output: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Graph output to read.")] = None,
     activation: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="softmax, sigmoid, none ...")] = None,

@@ -23,9 +23,16 @@ Flags: TypeAlias = Mapping[str, Any]
 FIT_DEFAULTS: Mapping[str, Flags] = {
     "stretch": {},
     "stretch_to_multiple": {"rounding": "nearest", "min_shorter": None, "max_longer": None},
-    "letterbox": {"pad_value": 114, "pad_position": "center", "scale_up": True},
+    "letterbox": {
+        "size_rounding": "nearest",
+        "pad_value": 114,
+        "pad_position": "center",
+        "pad_rounding": "floor",
+        "scale_up": True,
+    },
     "center_crop": {"size_rounding": "floor", "offset_rounding": "nearest"},  # torchvision's.
     "pad": {"pad_value": 0, "max_longer": None},
+    "none": {},
 }
 HEAD_DEFAULTS: Mapping[str, Flags] = {
     "classification": {"top_k": 5},
@@ -75,8 +82,11 @@ def image_from(flags: Flags, *, dtype: str) -> ImageSpec:
     if color not in _COLORS:
         raise FlagError(f"--color must be one of {', '.join(_COLORS)}, got {color}")
     scale, mean, std = _normalisation(flags, color)
+    fit = _variant("fit", flags["fit"], _variants(Fit), flags, FIT_DEFAULTS)
+    if fit.get("pad_position") == "top_left" and flags.get("pad_rounding") is None:
+        fit["pad_rounding"] = None  # no padding before the image, so nothing to round.
     raw = {
-        "fit": _variant("fit", flags["fit"], _variants(Fit), flags, FIT_DEFAULTS),
+        "fit": fit,
         **{key: flags[key] for key in ("resample", "color", "exif", "alpha", "layout")},
         "dtype": dtype,
         "scale": scale,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
 from export.package import PackageDraft, Sample, runtime_versions, write_package
-from export.tolerance import CPU_FLOAT32, FLOAT16, TF32, golden_tolerance
+from export.tolerance import CPU_FLOAT32, FLOAT16, SAME_MACHINE, TF32, golden_tolerance
 from export.verify import Parity, different_rows, prove_rows
 from pipelines.errors import GraphMismatchError, PackageError, RecipeError
 from pipelines.image import decode_image
@@ -80,10 +80,12 @@ def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], 
     inputs, outputs = inspect_graph(graph)
     check_input(inputs, recipe.image, [image.shape[:2] for image in images])
     check_outputs(outputs, recipe.head)
+    half = _holds_float16(graph)
     # An unchanged graph keeps its bytes, unless its weights stood in other files.
     data = graph_bytes(graph) if rewrites or _has_external_weights(model) else model.read_bytes()
-    parity = {} if inputs[0].shape[0] == 1 else {"batch_against_single": asdict(_prove(data, images[0], recipe))}
-    half = _holds_float16(graph)
+    parity = (
+        {} if inputs[0].shape[0] == 1 else {"batch_against_single": asdict(_prove(data, images[0], recipe, half=half))}
+    )
     draft = PackageDraft(
         name=recipe.name,
         version=recipe.version,
@@ -181,13 +183,14 @@ def _png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _prove(data: bytes, image: np.ndarray, recipe: ImportRecipe) -> Parity:
+def _prove(data: bytes, image: np.ndarray, recipe: ImportRecipe, *, half: bool) -> Parity:
     row, _ = preprocess(image, recipe.image)
     with tempfile.TemporaryDirectory(prefix="ocella-graph-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(data)
         with OnnxSession(path, outputs=recipe.head.output_names) as session:
-            return prove_rows(session, different_rows(row, count=PROOF_ROWS, layout=recipe.image.layout))
+            batch = different_rows(row, count=PROOF_ROWS, layout=recipe.image.layout)
+            return prove_rows(session, batch, tolerance=FLOAT16 if half else SAME_MACHINE)
 
 
 def _options(head: Head) -> tuple[GoldenOptions, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.manifest import GoldenTolerance, RawTolerance
 
-# float32 on the CPU. Measured on the zoo's five models: other onnxruntime releases, and torch, move an output by up to
+# float32 on the CPU. Measured on the zoo's five models: their projects' runs, and torch, differ by up to
 # 2e-5. OpenCV and Pillow resize to the same bytes with and without AVX2 and IPP, `opencv_cubic` excepted.
 CPU_FLOAT32 = RawTolerance(rtol=1e-3, atol=1e-4)
 # CUDA and TensorRT round the inputs of convolutions and matrix products to TF32, 11 significand bits. Measured by

@@ -206,7 +206,7 @@ def test_every_field_of_image_fit_and_head_has_a_flag():
 
 
 def test_every_fit_and_task_has_its_defaults():
-    assert set(FIT_DEFAULTS) == {"stretch", "stretch_to_multiple", "letterbox", "center_crop", "pad"}
+    assert set(FIT_DEFAULTS) == {"stretch", "stretch_to_multiple", "letterbox", "center_crop", "pad", "none"}
     assert set(HEAD_DEFAULTS) == {"classification", "detection", "segmentation", "embedding"}
 
 
