@@ -63,6 +63,11 @@ class Batcher:
 
     Work-conserving: whatever waits leaves when a slot is free, split evenly between the free slots, so that a batch
     forms only while the slots are busy. Rows of one shape batch together, whatever the size of their images.
+
+    Attributes:
+        policy: as given.
+        inside: requests that hold a place.
+        queue_depth: rows that wait for a slot.
     """
 
     def __init__(
@@ -75,17 +80,13 @@ class Batcher:
         """``execute`` runs rows of one shape; ``on_batch`` is told the size of each batch."""
         self.policy = policy
         self.inside = 0
+        self.queue_depth = 0
         self._execute = execute
         self._on_batch = on_batch
         self._buckets: dict[tuple[int, ...], deque[_Waiting]] = {}
         self._free_slots = policy.slots
         self._dispatch_due = False
         self._row_s = _FIRST_GUESS_S
-
-    @property
-    def queue_depth(self) -> int:
-        """Rows that wait for a slot."""
-        return sum(map(len, self._buckets.values()))
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -110,6 +111,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(row, deadline, time.monotonic(), loop.create_future())
         self._buckets.setdefault(row.shape, deque()).append(waiting)
+        self.queue_depth += 1
         self._dispatch_soon()
         try:
             return await waiting.answer
@@ -135,6 +137,7 @@ class Batcher:
                 return
             bucket = self._buckets[shape]
             size = min(self.policy.max_size, math.ceil(len(bucket) / self._free_slots))
+            self.queue_depth -= size
             self._start([bucket.popleft() for _ in range(size)])
             if not bucket:
                 del self._buckets[shape]
@@ -185,6 +188,7 @@ class Batcher:
         bucket = self._buckets.get(waiting.row.shape, deque())
         if waiting in bucket:
             bucket.remove(waiting)
+            self.queue_depth -= 1
             if not bucket:
                 del self._buckets[waiting.row.shape]
 

@@ -12,6 +12,7 @@ from pipelines.errors import GoldenMismatchError, OcellaError
 from pipelines.loader import LoadedModel, load_package
 from pipelines.session import SessionOptions
 from serving.catalog import Catalog, ModelStatus
+from serving.deploy import DeployError
 from serving.metrics import Metrics
 from serving.repository import Candidate, check_identity
 from serving.served import ServedModel
@@ -70,7 +71,7 @@ class Loader:
 
 def _load_package(candidate: Candidate) -> LoadedModel:
     if candidate.problem:
-        raise StartError(candidate.problem)
+        raise DeployError(candidate.problem)
     check_identity(candidate)
     runtime = candidate.deploy.runtime
     options = SessionOptions(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -14,6 +13,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from pipelines.errors import InvalidRequestError
 from pipelines.options import PredictOptions
+from pipelines.present import encode_png
 from pipelines.types import AnyArray, Classification, Detections, Embedding, SegmentationMap
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.catalog import ModelStatus
@@ -24,8 +24,6 @@ DOMAIN = "ocella"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 MAX_WINDOW = 256
 MASK_FORMATS = (pb.MASK_FORMAT_PNG, pb.MASK_FORMAT_RLE)
-# Level 1 writes a mask of 1280x720 in 3 ms; higher levels take several times longer to save a few KB.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 @dataclass(frozen=True)
@@ -166,19 +164,13 @@ def _write_segmentation(result: SegmentationMap, mask_format: int) -> pb.Segment
         return pb.Segmentation(labels=result.labels, class_masks=_run_lengths(result.class_map))
     return pb.Segmentation(
         labels=result.labels,
-        class_map_png=_png(result.class_map),
-        alpha_png=None if result.alpha is None else _png(result.alpha),
+        class_map_png=encode_png(result.class_map),
+        alpha_png=None if result.alpha is None else encode_png(result.alpha),
     )
 
 
 def _write_embedding(result: Embedding) -> pb.Embedding:
     return pb.Embedding(vector=result.vector.tolist())
-
-
-def _png(plane: AnyArray) -> bytes:
-    written, data = cv2.imencode(".png", plane, _PNG)
-    assert written, "a greyscale plane of 8 or 16 bits can always be written as PNG"
-    return data.tobytes()
 
 
 def _run_lengths(class_map: AnyArray) -> list[pb.ClassMask]:

@@ -24,8 +24,6 @@ from protos.ocella.v1 import vision_pb2 as pb
 from serving.client.results import Image, ModelDescription, ModelStatus, Options, Prediction, Timings
 
 MASK_FORMATS = {"png": pb.MASK_FORMAT_PNG, "rle": pb.MASK_FORMAT_RLE}
-# Level 1: the bytes go to a server at once, writing them must be quick; PNG is lossless at every level.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def write_request(
@@ -68,7 +66,7 @@ def encode_image(image: Image) -> bytes:
         raise ImageDecodeError(f"image must be bytes, a path, or an RGB array (H, W, 3) uint8, got {got}")
     if image.size == 0:
         raise ImageDecodeError(f"image must have pixels, got shape {image.shape}")
-    written, data = cv2.imencode(".png", image[..., ::-1], _PNG)
+    written, data = cv2.imencode(".png", image[..., ::-1])
     if not written:
         raise ImageDecodeError(f"an image of {image.shape[1]}x{image.shape[0]} cannot be written as PNG")
     return data.tobytes()

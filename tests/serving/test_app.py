@@ -1,6 +1,10 @@
 import asyncio
+import hashlib
+import os
 import shutil
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +12,10 @@ import pytest
 
 from pipelines.errors import DrainingError, ModelNotReadyError
 from pipelines.manifest import GRAPH_FILE
-from serving.app import listening
+from serving.app import listening, serve
 from serving.client import AsyncVisionClient, Prediction
 from serving.settings import StartError
+from tests.builders import embedding_head
 from tests.graphs import embedder_graph
 from tests.packages import edit_manifest, make_package
 from tests.serving.servers import PATIENCE_S, GatedSession, running_server, settings_for, swap_session
@@ -87,8 +92,6 @@ def _rename_input(package: Path) -> None:
 
 
 def _replace_graph(package: Path) -> None:
-    import hashlib
-
     data = embedder_graph().SerializeToString()
     (package / GRAPH_FILE).write_bytes(data)
     edit_manifest(
@@ -237,8 +240,6 @@ async def test_a_graph_of_fixed_batch_runs_one_row_at_a_time(
     graph = embedder_graph()
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1
-    from tests.builders import embedding_head
-
     make_package(tmp_path / "vectors" / "1", graph=graph, head=embedding_head(), name="vectors")
     async with running_server(tmp_path) as server:
         assert server.catalog.find("vectors", 0).policy.max_size == 1
@@ -247,3 +248,70 @@ async def test_a_graph_of_fixed_batch_runs_one_row_at_a_time(
             alone = [await client.predict("vectors", image) for image in photos]
     for a, b in zip(answers, alone, strict=True):
         np.testing.assert_array_equal(a.result.vector, b.result.vector)
+
+
+class Announcements:
+    """What ``serve`` says, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._said = asyncio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self._said.set()
+
+    async def wait_for(self, word: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(word in line for line in self.lines):
+                self._said.clear()
+                await self._said.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_a_server_and_then_means_what_it_always_means(repository: Path, number: signal.Signals):
+    ordinary, said = signal.getsignal(number), Announcements()
+    serving = asyncio.create_task(serve(settings_for(repository), said))
+    await said.wait_for("ready: classes 1, masks 1, things 1, vectors 1")
+    os.kill(os.getpid(), number)
+    await serving
+    assert said.lines[0].startswith("gRPC on 127.0.0.1:")
+    assert said.lines[-1] == "stopping"
+    assert signal.getsignal(number) in (ordinary, signal.SIG_DFL, signal.default_int_handler)
+
+
+async def test_a_signal_while_models_load_stops_the_server(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    loading, gate, said = threading.Event(), threading.Event(), Announcements()
+
+    def load(folder: Path, **_: object) -> None:
+        loading.set()
+        assert gate.wait(PATIENCE_S)
+        raise RuntimeError("nobody waits for this any more")
+
+    monkeypatch.setattr("serving.loading.load_package", load)
+    serving = asyncio.create_task(serve(settings_for(repository), said))
+    assert await asyncio.to_thread(loading.wait, PATIENCE_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    gate.set()
+    assert [line.split()[0] for line in said.lines] == ["gRPC", "stopping"]
+
+
+async def test_serving_ends_with_the_reason_where_no_model_loads(tmp_path: Path):
+    make_package(tmp_path / "bad" / "1", name="bad")
+    _edit(tmp_path / "bad" / "1")
+    said = Announcements()
+    with pytest.raises(StartError, match="no model could be loaded: bad 1: recipe changed"):
+        await serve(settings_for(tmp_path), said)
+    assert len(said.lines) == 1
+
+
+async def test_what_is_not_ready_is_announced(tmp_path: Path):
+    make_package(tmp_path / "good" / "1", name="good")
+    make_package(tmp_path / "bad" / "1", name="bad")
+    _edit(tmp_path / "bad" / "1")
+    said = Announcements()
+    serving = asyncio.create_task(serve(settings_for(tmp_path), said))
+    await said.wait_for("ready: good 1\nnot ready: bad 1: recipe changed")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.errors import ManifestError
 from serving.deploy import Batching
-from serving.repository import Candidate, check_identity, scan
+from serving.repository import Candidate, check_identity, embedded_repository, scan
 from serving.settings import StartError
 from tests.packages import edit_manifest
 
@@ -134,3 +134,10 @@ def test_an_agreeing_manifest_is_read(folders: dict[str, Path]):
     (candidate,) = scan([folders["classes"]])
     assert isinstance(candidate, Candidate)
     assert check_identity(candidate).head.task == "classification"
+
+
+def test_the_embedded_repository_is_the_packed_one_or_the_source_trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.repository.__file__", str(tmp_path / "serving" / "repository.py"))
+    assert embedded_repository() == tmp_path / "models"
+    (tmp_path / "serving" / "_models").mkdir(parents=True)
+    assert embedded_repository() == tmp_path / "serving" / "_models"
