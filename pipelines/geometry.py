@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from pipelines.errors import ImageTooLargeError
-from pipelines.specs import CenterCrop, Fit, Letterbox, Pad, Stretch, StretchToMultiple
+from pipelines.specs import CenterCrop, Fit, Letterbox, NoFit, Pad, Stretch, StretchToMultiple
 from pipelines.types import FloatArray
 
 # Scaling the shorter side up makes a thin image huge: 10 x 100,000 with its shorter side at 256 is 655 million pixels
@@ -84,6 +85,9 @@ def place(fit: Fit, src_hw: tuple[int, int]) -> Affine:
             return _center_crop(fit, src_hw)
         case Pad():
             return _pad(fit, src_hw)
+        case NoFit():
+            row_hw = _limited(src_hw, src_hw)
+            return _affine(src_hw, row_hw, row_hw)
 
 
 def _affine(
@@ -142,13 +146,26 @@ def _stretch_to_multiple(fit: StretchToMultiple, src_hw: tuple[int, int]) -> Aff
 
 
 def _letterbox(fit: Letterbox, src_hw: tuple[int, int]) -> Affine:
-    """Scale by the smaller ratio, sides to the nearest pixel; an odd pixel of padding goes right or below."""
+    """Scale by the smaller ratio, round the sides, then half of what is spare; ``Letterbox`` says how.
+
+    ``floor`` of a side is ``int(side * ratio)`` in floating point, as YOLOX has it.
+    """
     ratio = min(fit.size_hw[0] / src_hw[0], fit.size_hw[1] / src_hw[1])
-    resized_hw = src_hw if ratio > 1 and not fit.scale_up else _rounded(src_hw, ratio)
-    corner_yx = (0, 0)
-    if fit.pad_position == "center":
-        corner_yx = ((fit.size_hw[0] - resized_hw[0]) // 2, (fit.size_hw[1] - resized_hw[1]) // 2)
-    return _affine(src_hw, resized_hw, fit.size_hw, corner_yx)
+    if ratio > 1 and not fit.scale_up:
+        resized_hw = src_hw
+    else:
+        resized_hw = _rounded(src_hw, ratio) if fit.size_rounding == "nearest" else _truncated(src_hw, ratio)
+    if fit.pad_rounding is None:
+        return _affine(src_hw, resized_hw, fit.size_hw)
+    top, left = (
+        _half(row_side - side, fit.pad_rounding) for row_side, side in zip(fit.size_hw, resized_hw, strict=True)
+    )
+    return _affine(src_hw, resized_hw, fit.size_hw, (top, left))
+
+
+def _half(spare: int, rounding: Literal["floor", "nearest"]) -> int:
+    """Half of ``spare`` pixels: ``nearest`` takes halves to even."""
+    return round(spare / 2) if rounding == "nearest" else spare // 2
 
 
 def _center_crop(fit: CenterCrop, src_hw: tuple[int, int]) -> Affine:
@@ -165,9 +182,9 @@ def _center_crop(fit: CenterCrop, src_hw: tuple[int, int]) -> Affine:
     by_height = src_hw[0] <= src_hw[1]
     resized_hw = (fit.resize_shorter, new_longer) if by_height else (new_longer, fit.resize_shorter)
     resized_hw = _limited(resized_hw, src_hw)
-    spare_yx = (resized_hw[0] - fit.size_hw[0], resized_hw[1] - fit.size_hw[1])
-    nearest = fit.offset_rounding == "nearest"
-    top, left = (round(spare / 2) if nearest else spare // 2 for spare in spare_yx)
+    top, left = (
+        _half(side - row_side, fit.offset_rounding) for side, row_side in zip(resized_hw, fit.size_hw, strict=True)
+    )
     return _affine(src_hw, resized_hw, fit.size_hw, (-top, -left))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.resample_torch import resize_like_torch
 from pipelines.specs import Resample
 from pipelines.types import AnyArray
 
@@ -54,6 +55,19 @@ def _is_pillow_colour(image: AnyArray) -> bool:
     return image.dtype == np.uint8 and image.shape[2] == 3
 
 
+def _torch(*, antialias: bool) -> Resampler:
+    """Kernel of torchvision's resize of tensors."""
+
+    def resample(image: AnyArray, size_hw: tuple[int, int], out: AnyArray | None) -> AnyArray:
+        pixels = resize_like_torch(image, size_hw, antialias=antialias)
+        if out is None:
+            return pixels
+        out[...] = pixels
+        return out
+
+    return resample
+
+
 def _nearest(image: AnyArray, size_hw: tuple[int, int], out: AnyArray | None) -> AnyArray:
     """The source pixel under each target pixel's centre, by integer arithmetic: exact at any size.
 
@@ -80,6 +94,8 @@ RESAMPLERS: Mapping[Resample, Resampler] = MappingProxyType(
         "pil_bilinear": _pillow(Image.Resampling.BILINEAR),
         "pil_bicubic": _pillow(Image.Resampling.BICUBIC),
         "pil_lanczos": _pillow(Image.Resampling.LANCZOS),
+        "torch_bilinear": _torch(antialias=False),
+        "torch_bilinear_antialias": _torch(antialias=True),
         "nearest": _nearest,
     }
 )

@@ -45,8 +45,10 @@ def letterbox(**over: Any) -> Letterbox:
     fields: dict[str, Any] = {
         "kind": "letterbox",
         "size_hw": (96, 128),
+        "size_rounding": "nearest",
         "pad_value": 114,
         "pad_position": "center",
+        "pad_rounding": None if over.get("pad_position") == "top_left" else "floor",
         "scale_up": True,
     }
     return Letterbox(**(fields | over))

@@ -27,7 +27,7 @@ from pipelines.specs.heads import (
     SoftLinearNms,
     Suppression,
 )
-from pipelines.specs.image import CenterCrop, Fit, ImageSpec, Letterbox, Pad, Stretch, StretchToMultiple
+from pipelines.specs.image import CenterCrop, Fit, ImageSpec, Letterbox, NoFit, Pad, Stretch, StretchToMultiple
 from pipelines.specs.yolo import (
     DflAngle,
     DflColumns,
@@ -71,6 +71,7 @@ __all__ = [
     "Letterbox",
     "Level",
     "Nms",
+    "NoFit",
     "OutputName",
     "Pad",
     "Positive",

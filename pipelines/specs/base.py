@@ -20,6 +20,8 @@ Resample: TypeAlias = Literal[
     "pil_bilinear",
     "pil_bicubic",
     "pil_lanczos",
+    "torch_bilinear",
+    "torch_bilinear_antialias",
     "nearest",
 ]
 

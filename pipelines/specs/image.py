@@ -31,13 +31,31 @@ class StretchToMultiple(Spec):
 
 
 class Letterbox(Spec):
-    """Resize with the aspect kept until the image fits ``size_hw``; the rest is ``pad_value``."""
+    """Resize with the aspect kept until the image fits ``size_hw``; the rest is ``pad_value``.
+
+    ``size_rounding`` is for the resized sides: ``nearest`` (halves to even; Ultralytics, Pillow) or ``floor`` (YOLOX,
+    Darknet). ``pad_position`` is where the image lies in the row. ``pad_rounding`` is for the padding before a centred
+    image, half of what is spare: ``floor`` leaves an odd pixel behind it, which is Ultralytics' rule of ±0.1,
+    ``round(spare / 2 - 0.1)`` before and ``round(spare / 2 + 0.1)`` behind; ``nearest`` takes halves to even, as
+    Pillow's ``ImageOps.pad``. At ``top_left`` there is no padding before the image, so its rounding is null.
+    """
 
     kind: Literal["letterbox"]
     size_hw: SizeHW
+    size_rounding: Literal["nearest", "floor"]
     pad_value: Level
     pad_position: Literal["center", "top_left"]
+    pad_rounding: Literal["floor", "nearest"] | None
     scale_up: bool
+
+    @model_validator(mode="after")
+    def _rounds_what_it_pads(self) -> Self:
+        if (self.pad_rounding is None) != (self.pad_position == "top_left"):
+            raise ValueError(
+                f"pad_rounding is null if and only if pad_position is top_left, got {self.pad_rounding} "
+                f"at {self.pad_position}"
+            )
+        return self
 
 
 class CenterCrop(Spec):
@@ -69,7 +87,15 @@ class Pad(Spec):
     max_longer: Count | None
 
 
-Fit: TypeAlias = Annotated[Stretch | StretchToMultiple | Letterbox | CenterCrop | Pad, Field(discriminator="kind")]
+class NoFit(Spec):
+    """The image keeps its size; a graph of fixed height and width takes images of that size alone."""
+
+    kind: Literal["none"]
+
+
+Fit: TypeAlias = Annotated[
+    Stretch | StretchToMultiple | Letterbox | CenterCrop | Pad | NoFit, Field(discriminator="kind")
+]
 
 
 class ImageSpec(Spec):

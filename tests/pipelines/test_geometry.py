@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from pipelines.errors import ImageTooLargeError
 from pipelines.geometry import MAX_RESIZED_PIXELS, Affine, place
-from pipelines.specs import CenterCrop, Fit, Pad, Stretch, StretchToMultiple
+from pipelines.specs import CenterCrop, Fit, NoFit, Pad, Stretch, StretchToMultiple
 from tests.builders import f32, letterbox
 
 
@@ -44,8 +45,10 @@ WHOLE_IMAGE_FITS: dict[str, Fit] = {
     "letterbox": letterbox(),
     "letterbox_top_left": letterbox(pad_position="top_left"),
     "letterbox_no_scale_up": letterbox(scale_up=False),
+    "letterbox_floor": letterbox(size_rounding="floor", pad_rounding="nearest"),
     "pad": pad(),
     "pad_scaled": pad(max_longer=640),
+    "none": NoFit(kind="none"),
 }
 FITS: dict[str, Fit] = {**WHOLE_IMAGE_FITS, "center_crop": center_crop()}
 
@@ -157,6 +160,61 @@ def test_a_letterbox_by_hand(hw: tuple[int, int], resized_hw: tuple[int, int], c
     assert affine.scale_xy == (resized_hw[1] / hw[1], resized_hw[0] / hw[0])
 
 
+@given(hw=sizes, row_hw=st.tuples(st.integers(32, 1280), st.integers(32, 1280)))
+def test_a_letterbox_rounds_as_ultralytics_documents_it(hw: tuple[int, int], row_hw: tuple[int, int]) -> None:
+    ratio = min(row_hw[0] / hw[0], row_hw[1] / hw[1])
+    new_hw = [max(1, round(side * ratio)) for side in hw]
+    spare = [(row_side - side) / 2 for row_side, side in zip(row_hw, new_hw, strict=True)]
+    before, behind = [round(half - 0.1) for half in spare], [round(half + 0.1) for half in spare]
+    affine = place(letterbox(size_hw=row_hw), hw)
+    assert affine.resized_hw == tuple(new_hw)
+    assert affine.corner_yx == tuple(before)
+    assert [a + b + c for a, b, c in zip(before, new_hw, behind, strict=True)] == list(row_hw)
+
+
+@given(hw=sizes, row_hw=st.tuples(st.integers(32, 1280), st.integers(32, 1280)))
+def test_a_letterbox_rounds_as_yolox_documents_it(hw: tuple[int, int], row_hw: tuple[int, int]) -> None:
+    affine = place(letterbox(size_hw=row_hw, size_rounding="floor", pad_position="top_left"), hw)
+    ratio = min(row_hw[0] / hw[0], row_hw[1] / hw[1])
+    assert affine.resized_hw == tuple(max(1, int(side * ratio)) for side in hw)
+    assert affine.corner_yx == (0, 0)
+
+
+@settings(max_examples=30)
+@given(hw=st.tuples(st.integers(8, 300), st.integers(8, 300)), row_hw=st.tuples(st.integers(8, 99), st.integers(8, 99)))
+def test_the_nearest_padding_is_pillow_s(hw: tuple[int, int], row_hw: tuple[int, int]) -> None:
+    affine = place(letterbox(size_hw=row_hw, pad_rounding="nearest"), hw)
+    resized = Image.new("L", affine.resized_hw[::-1], 255)
+    # Only its padding: Pillow computes the resized size by another formula, and has nothing to resize here.
+    padded = ImageOps.pad(resized, row_hw[::-1])
+    box = padded.getbbox()
+    assert box is not None
+    assert affine.corner_yx == (box[1], box[0])
+
+
+@pytest.mark.parametrize(("rounding", "before"), [("floor", (0, 1, 1, 2)), ("nearest", (0, 1, 2, 2))])
+def test_an_odd_pixel_of_padding_goes_where_the_rounding_says(rounding: str, before: tuple[int, ...]) -> None:
+    for spare, left in enumerate(before, start=1):  # halves of 1 and 3: 0.5 and 1.5, to even 0 and 2
+        fit = letterbox(size_hw=(10, 10 + spare), pad_rounding=rounding)
+        assert place(fit, (10, 10)).corner_yx == (0, left)
+
+
+@pytest.mark.parametrize(("rounding", "sides"), [("nearest", (96, 125)), ("floor", (96, 124))])
+def test_a_resized_side_is_rounded_as_told(rounding: str, sides: tuple[int, int]) -> None:
+    assert place(letterbox(size_rounding=rounding), (10, 13)).resized_hw == sides  # 124.8
+
+
+@pytest.mark.parametrize(("position", "rounding"), [("top_left", "floor"), ("center", None)])
+def test_a_rounding_without_padding_to_round_is_refused(position: str, rounding: str | None) -> None:
+    with pytest.raises(ValueError, match="pad_rounding is null if and only if pad_position is top_left"):
+        letterbox(pad_position=position, pad_rounding=rounding)
+
+
+@given(hw=sizes)
+def test_no_fit_leaves_the_image_as_it_is(hw: tuple[int, int]) -> None:
+    assert place(NoFit(kind="none"), hw) == Affine(src_hw=hw, dst_hw=hw, scale_xy=(1.0, 1.0), offset_xy=(0.0, 0.0))
+
+
 def test_a_letterbox_that_may_not_scale_up_leaves_a_small_image() -> None:
     affine = place(letterbox(scale_up=False), (11, 20))
     assert affine == Affine(src_hw=(11, 20), dst_hw=(96, 128), scale_xy=(1.0, 1.0), offset_xy=(54.0, 42.0))
@@ -216,6 +274,7 @@ def test_padding_scales_down_and_rounds_up(
         (multiple(min_shorter=736), (1, 100_000)),
         (multiple(), (10_000, 10_000)),
         (pad(), (10_000, 10_000)),
+        (NoFit(kind="none"), (10_000, 10_000)),
     ],
 )
 def test_an_image_that_would_take_too_much_memory_is_refused(fit: Fit, hw: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import ImageTooLargeError
 from pipelines.preprocess import fit_pixels, normalize, preprocess, row_shape
-from pipelines.specs import CenterCrop, Fit, ImageSpec, Letterbox, Pad, Stretch, StretchToMultiple
+from pipelines.specs import CenterCrop, Fit, ImageSpec, Letterbox, NoFit, Pad, Stretch, StretchToMultiple
 from pipelines.types import AnyArray, ByteArray
 from tests.builders import IMAGENET_MEAN, IMAGENET_STD, image_spec, letterbox
 from tests.corpus import picture
@@ -29,6 +29,7 @@ FITS: dict[str, Fit] = {
         kind="center_crop", size_hw=(40, 32), resize_shorter=48, size_rounding="floor", offset_rounding="nearest"
     ),
     "pad": Pad(kind="pad", multiple_of=32, pad_value=7, max_longer=None),
+    "none": NoFit(kind="none"),
 }
 IMAGE = picture((45, 71))
 COLORS = ["rgb", "bgr", "gray"]

@@ -56,6 +56,8 @@ def classifier(fit: Any, **over: Any) -> dict[str, Any]:
 PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "letterbox": lambda: classifier(letterbox(), samples=[clear_and_turned()]),
     "letterbox up": lambda: classifier(letterbox(size_hw=(448, 352))),
+    # 96.7 x 131, with 3 lines spare: both roundings act.
+    "letterbox odd": lambda: classifier(letterbox(size_hw=(100, 131)), samples=[png(photo(size_wh=(260, 192)))]),
     "stretch": lambda: classifier(Stretch(kind="stretch", size_hw=(96, 128))),
     "crop": lambda: classifier(
         CenterCrop(
@@ -126,6 +128,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 STRETCH = {"kind": "stretch", "size_hw": [96, 128]}
+TOP_LEFT = letterbox(pad_position="top_left").model_dump(mode="json")
 PIXELS = [
     ("letterbox", "image.color", "bgr"),
     ("letterbox", "image.exif", "ignore"),
@@ -137,11 +140,16 @@ PIXELS = [
     ("letterbox", "image.resample", "pil_bilinear"),
     ("letterbox", "image.resample", "pil_bicubic"),
     ("letterbox", "image.resample", "pil_lanczos"),
+    ("letterbox", "image.resample", "torch_bilinear"),
+    ("letterbox", "image.resample", "torch_bilinear_antialias"),
     ("letterbox", "image.resample", "nearest"),
+    ("letterbox", "image.fit", {"kind": "none"}),
     ("letterbox", "image.fit", STRETCH),
     ("letterbox", "image.fit.size_hw", [96, 96]),
+    ("letterbox", "image.fit", TOP_LEFT),
     ("letterbox", "image.fit.pad_value", 0),
-    ("letterbox", "image.fit.pad_position", "top_left"),
+    ("letterbox odd", "image.fit.size_rounding", "floor"),
+    ("letterbox odd", "image.fit.pad_rounding", "nearest"),
     ("letterbox up", "image.fit.scale_up", False),
     ("stretch", "image.fit.size_hw", [128, 96]),
     ("crop", "image.fit.size_hw", [96, 96]),
