@@ -12,10 +12,10 @@ from typing import Any, TypeAlias, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from export.importer import ImportRecipe, pixel_input
-from export.statistics import statistics_for
 from pipelines.errors import RecipeError
 from pipelines.manifest import NAME_PATTERN, Metric, first_problem
 from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, TensorSpec
+from pipelines.statistics import statistics_for
 
 Flags: TypeAlias = Mapping[str, Any]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
 from export.package import PackageDraft, Sample, runtime_versions, write_package
@@ -20,6 +18,7 @@ from pipelines.errors import GraphMismatchError, PackageError, RecipeError
 from pipelines.image import decode_image
 from pipelines.manifest import GoldenOptions, Metric, ModelManifest, Provenance
 from pipelines.preprocess import preprocess, row_shape
+from pipelines.present import encode_png
 from pipelines.session import OnnxSession
 from pipelines.specs import DetectionHead, Head, ImageSpec, TensorSpec
 
@@ -83,10 +82,16 @@ def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], 
     half = _holds_float16(graph)
     # An unchanged graph keeps its bytes, unless its weights stood in other files.
     data = graph_bytes(graph) if rewrites or _has_external_weights(model) else model.read_bytes()
-    parity = (
-        {} if inputs[0].shape[0] == 1 else {"batch_against_single": asdict(_prove(data, images[0], recipe, half=half))}
-    )
-    draft = PackageDraft(
+    parity: dict[str, Any] = {"rewrites": rewrites} if rewrites else {}
+    if inputs[0].shape[0] != 1:
+        parity["batch_against_single"] = asdict(_prove(data, images[0], recipe, half=half))
+    draft = _draft(recipe, opset=opset_of(graph), parity=parity or None, half=half)
+    named = [Sample(f"sample-{i}", encode_png(image)) for i, image in enumerate(images)]
+    return write_package(out, draft, graph=data, samples=named)
+
+
+def _draft(recipe: ImportRecipe, *, opset: int, parity: Mapping[str, Any] | None, half: bool) -> PackageDraft:
+    return PackageDraft(
         name=recipe.name,
         version=recipe.version,
         description=recipe.description,
@@ -97,9 +102,9 @@ def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], 
         labels=recipe.labels,
         provenance=Provenance(
             tools={"onnx": _onnx_version(), **runtime_versions()},
-            opset=opset_of(graph),
+            opset=opset,
             metrics=recipe.metrics,
-            parity={"rewrites": rewrites, **parity} if rewrites or parity else None,
+            parity=parity,
         ),
         reference="onnxruntime",
         recorded_with=runtime_versions(),
@@ -113,8 +118,6 @@ def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], 
             else "float32 graph: the same arithmetic at every replay",
         ),
     )
-    named = [Sample(f"sample-{i}", _png(image)) for i, image in enumerate(images)]
-    return write_package(out, draft, graph=data, samples=named)
 
 
 def pixel_input(inputs: Sequence[TensorSpec]) -> TensorSpec:
@@ -175,12 +178,6 @@ def _read_sample(path: Path, image: ImageSpec) -> np.ndarray:
     except OSError as error:
         raise RecipeError(f"sample {path} cannot be read: {error.strerror}") from error
     return decode_image(data, exif=image.exif, alpha=image.alpha)
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _prove(data: bytes, image: np.ndarray, recipe: ImportRecipe, *, half: bool) -> Parity:
