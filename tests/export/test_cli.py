@@ -211,7 +211,7 @@ def test_every_fit_and_task_has_its_defaults():
 
 
 def test_parts_for_published_onnx_load_no_torch():
-    modules = "cli graph importer import_flags package statistics tolerance verify zoo zoo.fetch zoo.pull zoo.shipped"
+    modules = "cli graph importer import_flags package tolerance verify zoo zoo.fetch zoo.pull zoo.shipped"
     code = "import importlib, sys\n"
     code += "".join(f"importlib.import_module('export.{module}')\n" for module in modules.split())
     code += "print(sorted({'torch', 'torchvision', 'onnxscript'} & sys.modules.keys()))"
