@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
-import onnxruntime as ort
 
-from pipelines.errors import GraphMismatchError, ModelRunError, ProviderError
+from pipelines.errors import GraphMismatchError, MissingExtraError, ModelRunError, ProviderError
 from pipelines.specs import TensorSpec
 from pipelines.types import AnyArray
+
+try:
+    import onnxruntime as ort
+except ImportError as missing:
+    raise MissingExtraError(
+        "running a model needs onnxruntime: pip install 'ocella[cpu]' or 'ocella[gpu]'"
+    ) from missing
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

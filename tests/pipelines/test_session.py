@@ -1,5 +1,7 @@
 """Sessions: what runs, on what, and errors in words."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -125,3 +127,10 @@ def test_a_classifier_answers_the_same_twice(tmp_path: Path) -> None:
     with OnnxSession(tmp_path / "model.onnx") as session:
         batch = rows(3)
         np.testing.assert_array_equal(session.run({"image": batch})["logits"], session.run({"image": batch})["logits"])
+
+
+def test_a_missing_onnxruntime_is_one_sentence() -> None:
+    code = "import sys; sys.modules['onnxruntime'] = None; import ocella; sys.exit(ocella.main(['verify', 'x']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: running a model needs onnxruntime: pip install 'ocella[cpu]' or 'ocella[gpu]'\n"
