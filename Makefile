@@ -71,7 +71,8 @@ test-all: $(STAMPS)/$(RUNTIME)-dev
 	$(BIN)/python -m pytest $(PYTEST)
 
 bench: $(STAMPS)/$(RUNTIME)-dev
-	for benchmark in $(filter-out %/__init__.py,$(sort $(wildcard benchmarks/*.py))); do $(BIN)/python $$benchmark; done
+	@for benchmark in $(filter-out __init__,$(basename $(notdir $(sort $(wildcard benchmarks/*.py))))); do \
+		echo "$$benchmark"; $(BIN)/python -m benchmarks.$$benchmark; done
 
 run: $(STAMPS)/$(RUNTIME)-import
 	$(BIN)/python examples/tour.py --out out
