@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -14,6 +13,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from pipelines.errors import InvalidRequestError
 from pipelines.options import PredictOptions
 from pipelines.present import encode_png
+from pipelines.rle import encode_classes
 from pipelines.types import AnyArray, Classification, Detections, Embedding, SegmentationMap
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.catalog import ModelStatus
@@ -161,7 +161,7 @@ def _write_detections(result: Detections) -> pb.Detections:
 
 def _write_segmentation(result: SegmentationMap, mask_format: int) -> pb.Segmentation:
     if mask_format == pb.MASK_FORMAT_RLE:
-        return pb.Segmentation(labels=result.labels, class_masks=_run_lengths(result.class_map))
+        return pb.Segmentation(labels=result.labels, class_masks=_class_masks(result.class_map))
     return pb.Segmentation(
         labels=result.labels,
         class_map_png=encode_png(result.class_map),
@@ -173,20 +173,9 @@ def _write_embedding(result: Embedding) -> pb.Embedding:
     return pb.Embedding(vector=result.vector.tolist())
 
 
-def _run_lengths(class_map: AnyArray) -> list[pb.ClassMask]:
-    """COCO run lengths, column by column, of each class above 0 that has a pixel."""
-    columns = class_map.ravel(order="F")
-    edges = np.flatnonzero(columns[1:] != columns[:-1]) + 1
-    starts = np.concatenate(([0], edges))
-    values = columns[starts]
-    masks = []
-    for class_id in np.unique(values[values > 0]).tolist():
-        inside = np.concatenate(([False], values == class_id, [False]))
-        turns = np.flatnonzero(inside[1:] != inside[:-1])  # indices into starts, one past its end for the image's end
-        bounds = np.concatenate((starts, [columns.size]))[turns]
-        counts = np.diff(np.concatenate(([0], bounds, [columns.size] if bounds[-1] < columns.size else [])))
-        masks.append(pb.ClassMask(class_id=class_id, counts=counts.astype(np.int64).tolist()))
-    return masks
+def _class_masks(class_map: AnyArray) -> list[pb.ClassMask]:
+    runs = encode_classes(class_map)
+    return [pb.ClassMask(class_id=class_id, counts=counts.tolist()) for class_id, counts in runs.items()]
 
 
 def _pack(detail: ErrorInfo | RetryInfo) -> AnyMessage:
