@@ -17,6 +17,8 @@ from serving.metrics import Metrics
 from serving.status import Failure, failure_of, is_listed
 
 REJECTIONS = {OverloadedError: "overloaded", DrainingError: "draining", ModelNotReadyError: "not_ready"}
+# A client's clock starts before ours: at its deadline it cancels this much before the one that we know, or less.
+SLACK_S = 0.02
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Calls:
         Args:
             method: bounded name of what was asked for.
             work: the request itself.
-            deadline: monotonic seconds; a cancellation after it counts as a passed deadline.
+            deadline: monotonic seconds; a cancellation then or later counts as a passed deadline.
             model: as the request names it; empty where it names none.
             version: as the request names it.
         """
@@ -52,7 +54,7 @@ class Calls:
         try:
             outcome = await work
         except asyncio.CancelledError:
-            expired = time.monotonic() >= deadline
+            expired = time.monotonic() >= deadline - SLACK_S
             code = StatusCode.DEADLINE_EXCEEDED if expired else StatusCode.CANCELLED
             meter.done(code.name, time.monotonic() - start)
             if not expired:

@@ -81,7 +81,10 @@ async def test_a_request_refused_unseen_is_counted_by_its_reason(error: Exceptio
     assert counted(metrics, "ocella_rejected_total", reason=reason) == 1
 
 
-@pytest.mark.parametrize(("deadline_in_s", "code", "cancelled"), [(60, "CANCELLED", 1), (-1, "DEADLINE_EXCEEDED", 0)])
+@pytest.mark.parametrize(
+    ("deadline_in_s", "code", "cancelled"),
+    [(60, "CANCELLED", 1), (0.005, "DEADLINE_EXCEEDED", 0), (-1, "DEADLINE_EXCEEDED", 0)],
+)
 async def test_a_cancellation_is_counted_once_and_goes_on(deadline_in_s: float, code: str, cancelled: int):
     calls, metrics = calls_of()
     with pytest.raises(asyncio.CancelledError):

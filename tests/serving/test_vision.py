@@ -128,7 +128,9 @@ async def test_a_message_far_above_the_limit_is_too_large_as_well(repository: Pa
             await client.predict("classes", bytes(1_000_000))
 
 
-async def test_a_deadline_of_a_millisecond_is_exceeded_and_counted(server: ListeningServer, photos: list[bytes]):
+async def test_a_deadline_of_a_millisecond_is_exceeded_and_costs_nobody_else(
+    server: ListeningServer, photos: list[bytes]
+):
     async with AsyncVisionClient(server.grpc_address) as client:
         await client.predict("classes", photos[0])
         with pytest.raises(DeadlineExceededError):
@@ -144,6 +146,12 @@ async def test_a_hung_model_costs_a_caller_its_deadline_and_no_more(
         with pytest.raises(DeadlineExceededError):
             await client.predict("things", photos[0], timeout_s=0.2)
         assert (await client.predict("classes", photos[0])).model == "classes"
+        async with asyncio.timeout(PATIENCE_S):
+            await server.plane.wait_empty()
+        value = server.metrics.registry.get_sample_value
+        labels = {"model": "things", "version": "1", "method": "Predict", "code": "DEADLINE_EXCEEDED"}
+        assert value("ocella_requests_total", labels) == 1
+        assert value("ocella_cancelled_total", {"model": "things", "version": "1"}) == 0
         made[0].gate.set()
         assert (await client.predict("things", photos[0])).model == "things"
 
@@ -174,7 +182,7 @@ async def test_a_refusal_carries_the_standard_details(server: ListeningServer):
     async with grpc.aio.insecure_channel(server.grpc_address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await VisionStub(channel).Predict(pb.PredictRequest(model="cats"), timeout=PATIENCE_S)
-    trailers = dict(caught.value.trailing_metadata())
+    trailers = dict(tuple(caught.value.trailing_metadata()))
     status = RpcStatus.FromString(trailers["grpc-status-details-bin"])
     info = ErrorInfo()
     assert status.details[0].Unpack(info)
