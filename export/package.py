@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime
 
 from pipelines.errors import PackageError
 from pipelines.golden import record_sample
@@ -27,7 +26,7 @@ from pipelines.manifest import (
     Provenance,
     write_manifest,
 )
-from pipelines.session import OnnxSession, Session
+from pipelines.session import ONNXRUNTIME_VERSION, OnnxSession, Session
 from pipelines.specs import Head, ImageSpec, TensorSpec
 from pipelines.tasks import build_pipeline
 from pipelines.types import AnyArray
@@ -206,4 +205,4 @@ def _move(unfinished: Path, folder: Path) -> None:
 
 def runtime_versions() -> dict[str, str]:
     """Versions behind a recording made by onnxruntime."""
-    return {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
+    return {"onnxruntime": ONNXRUNTIME_VERSION, "numpy": np.__version__}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from pipelines.errors import GoldenMismatchError
 from pipelines.golden import record_sample, replay
@@ -20,7 +19,7 @@ from pipelines.manifest import (
     seal_of,
     write_manifest,
 )
-from pipelines.session import OnnxSession
+from pipelines.session import ONNXRUNTIME_VERSION, OnnxSession
 from pipelines.tasks import build_pipeline
 
 
@@ -76,7 +75,7 @@ def rerecord(path: Path) -> ModelManifest:
                 np.savez_compressed(file, allow_pickle=False, **record)
             unfinished.replace(folder / sample.record)
     golden = manifest.golden.model_copy(
-        update={"reference": "onnxruntime", "recorded_with": {"onnxruntime": onnxruntime.__version__}}
+        update={"reference": "onnxruntime", "recorded_with": {"onnxruntime": ONNXRUNTIME_VERSION}}
     )
     files = {name: sha256_of(folder / name) for name in manifest.files}
     return write_manifest(manifest.model_copy(update={"golden": golden, "files": files}), folder)

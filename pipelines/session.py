@@ -21,6 +21,7 @@ except ImportError as missing:
         "running a model needs onnxruntime: pip install 'ocella[cpu]' or 'ocella[gpu]'"
     ) from missing
 
+ONNXRUNTIME_VERSION: str = ort.__version__
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 NUMPY_DTYPES = {
