@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from pipelines.boxes import iou_matrix
 from pipelines.manifest import GoldenTolerance
-from pipelines.types import AnyArray, Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
+from pipelines.rotated_nms import rotated_iou
+from pipelines.types import (
+    AnyArray,
+    Classification,
+    Detections,
+    Embedding,
+    FloatArray,
+    Result,
+    SegmentationMap,
+    pixel_windows,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,8 @@ class Agreement:
 class Cuts:
     """Where a detection can appear or vanish: the thresholds that were in force; ``None`` where there is none.
 
-    ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``.
+    ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``; boxes
+    that turn are compared by their own IoU.
     """
 
     score_threshold: float | None = None
@@ -141,8 +152,9 @@ def _match(
 def _pair_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
     if abs(float(expected.scores[i]) - float(got.scores[j])) > tolerance.score:
         return f"a detection has score {got.scores[j]:.5f}, the reference {expected.scores[i]:.5f}"
-    if (expected.keypoints is None) != (got.keypoints is None) or (expected.polygons is None) != (got.polygons is None):
-        return "keypoints or polygons are on one side only"
+    for field in ("keypoints", "polygons", "masks", "angles"):
+        if (getattr(expected, field) is None) != (getattr(got, field) is None):
+            return f"{field} are on one side only"
     for name, a, b in (
         ("keypoint", _points(expected.keypoints, i), _points(got.keypoints, j)),
         ("outline point", _points(expected.polygons, i), _points(got.polygons, j)),
@@ -152,7 +164,55 @@ def _pair_problem(expected: Detections, got: Detections, i: int, j: int, toleran
         moved = float(np.abs(a - b).max(initial=0))
         if moved > tolerance.point_px:
             return f"a {name} is {moved:.2f} px away from the reference"
-    return None
+    return (
+        _keypoint_score_problem(expected, got, i, j, tolerance)
+        or _mask_problem(expected, got, i, j, tolerance)
+        or _angle_problem(expected, got, i, j, tolerance)
+    )
+
+
+def _keypoint_score_problem(
+    expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance
+) -> str | None:
+    if expected.keypoints is None or got.keypoints is None:
+        return None
+    drift = float(np.abs(expected.keypoints[i, :, 2] - got.keypoints[j, :, 2]).max(initial=0))
+    return f"a keypoint's score differs by {drift:.5f}" if drift > tolerance.score else None
+
+
+def _mask_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+    if expected.masks is None or got.masks is None:
+        return None
+    iou = _mask_iou(expected, got, i, j)
+    return f"a mask has IoU {iou:.4f} with the reference" if iou < tolerance.mask_iou else None
+
+
+def _mask_iou(a: Detections, b: Detections, i: int, j: int) -> float:
+    """Intersection over union of two masks where they lie in the image; 1 where both are empty."""
+    assert a.masks is not None
+    assert b.masks is not None
+    windows = np.concatenate((pixel_windows(a.boxes[[i]]), pixel_windows(b.boxes[[j]])))
+    left, top = windows[:, :2].max(axis=0).tolist()
+    right, bottom = windows[:, 2:].min(axis=0).tolist()
+    both = 0
+    if left < right and top < bottom:
+        one, other = (
+            mask[top - y : bottom - y, left - x : right - x]
+            for mask, (x, y) in zip((a.masks[i], b.masks[j]), windows[:, :2].tolist(), strict=True)
+        )
+        both = int(np.count_nonzero(one & other))
+    either = int(np.count_nonzero(a.masks[i]) + np.count_nonzero(b.masks[j])) - both
+    return both / either if either else 1.0
+
+
+def _angle_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+    """An angle may turn the box's far end by as much as a point may move."""
+    if expected.angles is None or got.angles is None or expected.polygons is None:
+        return None
+    turned = abs((float(got.angles[j]) - float(expected.angles[i]) + np.pi) % (2 * np.pi) - np.pi)
+    corners = expected.polygons[i].astype(np.float64)
+    radius = float(np.linalg.norm(corners - corners.mean(axis=0), axis=1).max())
+    return f"an angle is {turned:.4f} rad away from the reference" if turned * radius > tolerance.point_px else None
 
 
 def _points(source: FloatArray | tuple[FloatArray, ...] | None, index: int) -> FloatArray:
@@ -169,9 +229,17 @@ def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: Gol
     if cuts.iou_threshold is None:
         return False
     margin = 1 - tolerance.box_iou
-    for boxes in (side.boxes, other.boxes):
-        if len(boxes):
-            overlap = cuts.overlap(side.boxes[index : index + 1], boxes)[0]
+    for rivals in (side, other):
+        if len(rivals):
+            overlap = _overlaps(side, index, rivals, cuts)
             if (np.abs(overlap - cuts.iou_threshold) <= margin).any():
                 return True
     return False
+
+
+def _overlaps(side: Detections, index: int, rivals: Detections, cuts: Cuts) -> NDArray[np.float64]:
+    """What the suppression compared of one detection with each rival: ``(N,)``; turned boxes by themselves."""
+    if side.angles is None or side.polygons is None or rivals.polygons is None:
+        return cuts.overlap(side.boxes[index : index + 1], rivals.boxes)[0]
+    corners = np.stack(rivals.polygons)
+    return rotated_iou(np.broadcast_to(side.polygons[index], corners.shape), corners)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,9 +17,10 @@ from pipelines.image import ImageLimits
 from pipelines.manifest import Golden, GoldenOptions, GoldenTolerance, ModelManifest, RawTolerance
 from pipelines.options import PredictOptions
 from pipelines.preprocess import fit_pixels, normalize
+from pipelines.result_record import from_arrays, to_arrays
 from pipelines.session import Session, run_one, split_rows
 from pipelines.specs import DetectionHead, DiouNms
-from pipelines.types import AnyArray, Classification, Detections, Embedding, Result, SegmentationMap
+from pipelines.types import AnyArray, Result
 
 if TYPE_CHECKING:
     from pipelines.tasks import Pipeline
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 PIXELS, RAW, DECODED = "pixels", "raw outputs", "decoded result"
 SAMPLE_SIZE = 4096
 _BATCH_ROWS = 3
-_RESULT_FIELDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
-    "classification": (Classification, ("class_ids", "scores")),
-    "detection": (Detections, ("boxes", "scores", "class_ids", "keypoints", "polygons")),
-    "segmentation": (SegmentationMap, ("class_map", "alpha")),
-    "embedding": (Embedding, ("vector",)),
-}
 
 
 @dataclass(frozen=True)
@@ -85,10 +80,7 @@ def record_arrays(pixels: AnyArray, outputs: Mapping[str, AnyArray], results: Se
         record[f"raw/{name}/index"] = index
         record[f"raw/{name}/values"] = value.ravel()[index].astype(np.float32)
     for i, result in enumerate(results):
-        for field in _result_fields(result):
-            value = getattr(result, field)
-            if value is not None:
-                record[f"decoded/{i}/{field}"] = _stack(value) if field == "polygons" else value
+        record |= {f"decoded/{i}/{field}": values for field, values in to_arrays(result).items()}
     return record
 
 
@@ -145,14 +137,6 @@ def _sample_index(values: AnyArray) -> AnyArray:
     return np.union1d(chosen, largest).astype(np.int64)
 
 
-def _result_fields(result: Result) -> tuple[str, ...]:
-    return next(names for kind, names in _RESULT_FIELDS.values() if isinstance(result, kind))
-
-
-def _stack(polygons: Sequence[AnyArray]) -> AnyArray:
-    return np.stack(polygons) if polygons else np.empty((0, 4, 2), np.float32)
-
-
 def _raw_tolerance(golden: Golden, provider: str) -> RawTolerance:
     if provider not in golden.tolerance.raw:
         raise PackageError(f"golden.tolerance.raw must name {provider}, it names {sorted(golden.tolerance.raw)}")
@@ -171,17 +155,13 @@ def _read_record(path: Path) -> dict[str, AnyArray]:
 
 
 def _read_result(task: str, record: Mapping[str, AnyArray], index: int, where: str) -> Result:
-    kind, names = _RESULT_FIELDS[task]
-    values: dict[str, Any] = {
-        name: record[f"decoded/{index}/{name}"] for name in names if f"decoded/{index}/{name}" in record
-    }
-    if "polygons" in values:
-        values["polygons"] = tuple(values["polygons"])
+    start = f"decoded/{index}/"
     try:
-        result: Result = kind(**values)
-    except (TypeError, ValueError) as error:
+        return from_arrays(
+            task, {name.removeprefix(start): values for name, values in record.items() if name.startswith(start)}
+        )
+    except ValueError as error:
         raise PackageError(f"{where}: recorded result {index} is not a {task} result: {error}") from error
-    return result
 
 
 def _cuts(manifest: ModelManifest, options: GoldenOptions) -> Cuts:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float32]
+BoolArray: TypeAlias = NDArray[np.bool_]
 ByteArray: TypeAlias = NDArray[np.uint8]
 AnyArray: TypeAlias = NDArray[Any]
 
@@ -58,6 +59,11 @@ class Detections:
         labels: ``N`` class names, or empty where the model has none.
         keypoints: ``(N, K, 3)`` float32 x, y, score; or ``None``. Not clipped. Score 1 where the model gives none.
         polygons: ``N`` arrays ``(P, 2)`` float32 of outline points x, y; or ``None``.
+        masks: ``N`` arrays ``(h, w)`` bool, each over the whole pixels that its box touches (:func:`pixel_windows`), so
+            that a small object of a large image costs little; or ``None``. :meth:`mask` lays one into the image.
+        angles: ``(N,)`` float32 radians of boxes that turn, or ``None``: the direction of the edge from the first
+            corner to the second, which an unturned box has along x, measured from x towards y (clockwise as seen).
+            ``polygons`` are then the four corners, and ``boxes`` their bounds.
     """
 
     boxes: FloatArray
@@ -66,6 +72,8 @@ class Detections:
     labels: tuple[str, ...] = ()
     keypoints: FloatArray | None = None
     polygons: tuple[FloatArray, ...] | None = None
+    masks: tuple[BoolArray, ...] | None = None
+    angles: FloatArray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -80,6 +88,17 @@ class Detections:
                 raise ValueError(f"polygons must be {count}, one a box, got {len(self.polygons)}")
             for polygon in self.polygons:
                 _check("polygons", polygon, np.float32, (None, 2))
+        if self.masks is not None:
+            if len(self.masks) != count:
+                raise ValueError(f"masks must be {count}, one a box, got {len(self.masks)}")
+            for mask, (left, top, right, bottom) in zip(self.masks, pixel_windows(self.boxes).tolist(), strict=True):
+                _check("masks", mask, np.bool_, (bottom - top, right - left))
+        if self.angles is not None:
+            _check("angles", self.angles, np.float32, (count,))
+            if self.polygons is None:
+                raise ValueError("angles must come with polygons, the corners of the turned boxes, got none")
+            for polygon in self.polygons:
+                _check("polygons of turned boxes", polygon, np.float32, (4, 2))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -95,7 +114,35 @@ class Detections:
             labels=tuple(self.labels[i] for i in picked) if self.labels else (),
             keypoints=None if self.keypoints is None else self.keypoints[picked],
             polygons=None if self.polygons is None else tuple(self.polygons[i] for i in picked),
+            masks=None if self.masks is None else tuple(self.masks[i] for i in picked),
+            angles=None if self.angles is None else self.angles[picked],
         )
+
+    def mask(self, index: int, image_hw: tuple[int, int]) -> BoolArray:
+        """Lay one object's mask into its image: ``(H, W)`` bool.
+
+        Raises:
+            ValueError: there are no masks, or the box reaches out of an image of ``image_hw``.
+        """
+        if self.masks is None:
+            raise ValueError("detections must have masks to lay one into the image, they have none")
+        left, top, right, bottom = pixel_windows(self.boxes[[index]])[0].tolist()
+        if min(left, top) < 0 or bottom > image_hw[0] or right > image_hw[1]:
+            raise ValueError(f"box must lie inside an image of {image_hw}, got {self.boxes[index].tolist()}")
+        laid = np.zeros(image_hw, np.bool_)
+        laid[top:bottom, left:right] = self.masks[index]
+        return laid
+
+
+def pixel_windows(boxes: FloatArray) -> NDArray[np.int64]:
+    """Whole pixels that ``(N, 4)`` boxes touch: ``(N, 4)`` left, top, right, bottom, the last two exclusive.
+
+    Left and top are rounded down, right and bottom up, so boxes clipped to an image have windows inside it. A box
+    turned inside out has an empty window.
+    """
+    low = np.floor(boxes[:, :2]).astype(np.int64)
+    high = np.ceil(boxes[:, 2:]).astype(np.int64)
+    return np.concatenate((low, np.maximum(low, high)), axis=1)
 
 
 @dataclass(frozen=True, eq=False)

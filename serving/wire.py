@@ -142,6 +142,8 @@ def write_description(description: Description) -> pb.DescribeModelResponse:
 
 
 def _write_detections(result: Detections) -> pb.Detections:
+    if result.masks is not None or result.angles is not None:
+        raise InvalidRequestError("the protocol must carry instance masks and angles to answer with them, it does not")
     message = pb.Detections(
         boxes=result.boxes.ravel().tolist(),
         scores=result.scores.tolist(),

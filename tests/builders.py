@@ -19,6 +19,9 @@ from pipelines.specs import (
     CenterHeatmap,
     ClassificationHead,
     DetectionHead,
+    DflAngle,
+    DflKeypoints,
+    DflMasks,
     EmbeddingHead,
     Head,
     ImageSpec,
@@ -27,6 +30,7 @@ from pipelines.specs import (
     ProbabilityMap,
     SegmentationHead,
     TensorSpec,
+    YoloDfl,
     YoloGrid,
 )
 from pipelines.types import FloatArray
@@ -115,6 +119,16 @@ def probability_map(**over: Any) -> ProbabilityMap:
         "max_candidates": 1000,
     }
     return ProbabilityMap(**(fields | over))
+
+
+def yolo_dfl(**over: Any) -> YoloDfl:
+    fields: dict[str, Any] = {
+        "kind": "yolo_dfl",
+        "layout": {"form": "maps", "outputs": ("grid",), "strides": (8,), "reg_max": 4, "activation": "sigmoid"},
+        "extra": None,
+        "multi_label": False,
+    }
+    return YoloDfl(**(fields | over))
 
 
 def nms(**over: Any) -> Nms:
@@ -213,13 +227,33 @@ def graph_outputs(head: Head) -> tuple[TensorSpec, ...]:
             return (tensor("grid", *((channels_per_cell, *cells) if order == "chw" else (*cells, channels_per_cell))),)
         case DetectionHead(decoder=ProbabilityMap(output=name)):
             return (tensor(name, 1, "map_height", "map_width"),)
+        case DetectionHead(decoder=YoloDfl(layout=layout, extra=extra)):
+            cells = ("map_height", "map_width") if layout.form == "maps" else ("cells",)
+            sides = 4 if layout.form == "decoded" else 4 * layout.reg_max
+            channels = sides + NUM_CLASSES + dfl_channels(extra)
+            found = tuple(tensor(name, channels, *cells) for name in layout.output_names)
+            maps = ("prototype_height", "prototype_width")
+            return (*found, tensor(extra.prototypes, extra.num, *maps)) if isinstance(extra, DflMasks) else found
     raise ValueError(f"no graph in tests/graphs.py fits {head}")
+
+
+def dfl_channels(extra: DflMasks | DflKeypoints | DflAngle | None) -> int:
+    """How many channels of a column the extra takes."""
+    match extra:
+        case DflMasks(num=num):
+            return num
+        case DflKeypoints(num=num, scored=scored):
+            return num * (3 if scored else 2)
+        case DflAngle():
+            return 1
+        case None:
+            return 0
 
 
 def labels_of(head: Head) -> tuple[str, ...]:
     """As many names as the graph that fits the head has classes."""
     match head:
-        case ClassificationHead() | DetectionHead(decoder=YoloGrid()):
+        case ClassificationHead() | DetectionHead(decoder=YoloGrid() | YoloDfl()):
             return tuple(f"class {i}" for i in range(NUM_CLASSES))
         case SegmentationHead(activation="softmax"):
             return ("background", "sky", "cup", "cat")

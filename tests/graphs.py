@@ -156,6 +156,38 @@ def yolo_graph(*, seed: int = 5, num_anchors: int = 3, channel_order: str = "chw
     return graph.finish([("grid", (*_CELLS, channels))])
 
 
+def dfl_graph(*, seed: int = 7, form: str = "maps", extras: int = 0, prototypes: int = 0) -> onnx.ModelProto:
+    """``grid (16 + 10 + extras, h, w)`` at stride 8, its bins 4 a side; as ``columns`` the same, flattened.
+
+    ``decoded``: ``(4 + 10 + extras, cells)``, centres and sides of 15 to 55 px in the row, probabilities, extras
+    within -1.5..1.5. With ``prototypes`` also ``prototypes (prototypes, height / 4, width / 4)``: smooth regions.
+    """
+    graph = _Graph(seed)
+    features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 16), kernel=8, stride=8, gain=2))
+    if form == "decoded":
+        channels = 4 + NUM_CLASSES + extras
+        boxes = graph.add("Tanh", graph.convolve(features, (16, 4), gain=1.5))
+        boxes = graph.add("Mul", boxes, graph.constant(np.reshape((50, 40, 20, 12), (4, 1, 1))))
+        boxes = graph.add("Add", boxes, graph.constant(np.reshape((64, 48, 35, 27), (4, 1, 1))))
+        classes = graph.add("Sigmoid", graph.convolve(features, (16, NUM_CLASSES), gain=3))
+        angles = graph.affine(graph.add("Tanh", graph.convolve(features, (16, extras), gain=2)), 1.5, 0)
+        values = graph.add("Concat", boxes, classes, angles, axis=1)
+    else:
+        channels = 4 * 4 + NUM_CLASSES + extras
+        values = graph.convolve(features, (16, channels), gain=3)
+    if form == "maps":
+        graph.add("Identity", values, output="grid")
+    else:
+        graph.add("Reshape", values, graph.constant(np.array((0, channels, -1)), np.int64), output="grid")
+    outputs: list[tuple[str, Sequence[int | str]]] = [("grid", (channels, *(_CELLS if form == "maps" else ("cells",))))]
+    if prototypes:
+        maps = graph.add("Tanh", graph.convolve(graph.pixels, (3, 8), kernel=4, stride=4, gain=1.5))
+        maps = graph.add("AveragePool", maps, kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4)
+        graph.add("Identity", graph.convolve(maps, (8, prototypes), gain=2), output="prototypes")
+        outputs.append(("prototypes", (prototypes, "prototype_height", "prototype_width")))
+    return graph.finish(outputs)
+
+
 def probability_map_graph(*, seed: int = 6) -> onnx.ModelProto:
     """``probabilities (1, height, width)``: blobs where a pixel stands out from its surroundings."""
     graph = _Graph(seed)

@@ -23,8 +23,11 @@ class Candidates:
         num_classes: how many classes the outputs hold.
         keypoints: ``(N, K, 3)`` float32 x, y, score, row pixels; or ``None``.
         polygons: ``N`` outlines ``(P, 2)`` float32 x, y, row pixels; or ``None``.
+        angles: ``(N,)`` float32 radians of boxes that turn, from x towards y; or ``None``. Their ``polygons`` are the
+            four corners, clockwise from what is the top left at angle 0.
         mask_coefficients: ``(N, M)`` float32 weights of ``prototypes``; or ``None``.
         prototypes: ``(M, h, w)`` float32 maps over the whole row, at a resolution of their own; or ``None``.
+        mask_threshold: least probability of a pixel of an object; or ``None``.
     """
 
     boxes: FloatArray
@@ -33,15 +36,17 @@ class Candidates:
     num_classes: int
     keypoints: FloatArray | None = None
     polygons: tuple[FloatArray, ...] | None = None
+    angles: FloatArray | None = None
     mask_coefficients: FloatArray | None = None
     prototypes: FloatArray | None = None
+    mask_threshold: float | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
 
 
 def join(scales: Sequence[Candidates]) -> Candidates:
-    """Put the candidates of one or more scales of a head one after the other; the prototypes are those of the first.
+    """Put the candidates of one or more scales of a head one after the other; prototypes and threshold are the first's.
 
     Raises:
         ModelOutputError: the scales have different numbers of classes.
@@ -51,6 +56,7 @@ def join(scales: Sequence[Candidates]) -> Candidates:
         raise ModelOutputError(f"all scales must have as many classes, got {counts}")
     keypoints = [scale.keypoints for scale in scales if scale.keypoints is not None]
     polygons = [scale.polygons for scale in scales if scale.polygons is not None]
+    angles = [scale.angles for scale in scales if scale.angles is not None]
     coefficients = [scale.mask_coefficients for scale in scales if scale.mask_coefficients is not None]
     return Candidates(
         boxes=np.concatenate([scale.boxes for scale in scales]),
@@ -59,8 +65,10 @@ def join(scales: Sequence[Candidates]) -> Candidates:
         num_classes=counts[0],
         keypoints=np.concatenate(keypoints) if keypoints else None,
         polygons=tuple(polygon for outlines in polygons for polygon in outlines) if polygons else None,
+        angles=np.concatenate(angles) if angles else None,
         mask_coefficients=np.concatenate(coefficients) if coefficients else None,
         prototypes=scales[0].prototypes,
+        mask_threshold=scales[0].mask_threshold,
     )
 
 

@@ -56,7 +56,8 @@ def decode(
     found = join([_decode_level(level, spec, score_threshold) for level in _levels(outputs, spec.layout, row_hw)])
     if not isinstance(spec.extra, DflMasks):
         return found
-    return replace(found, prototypes=read_output(outputs, spec.extra.prototypes, (spec.extra.num, None, None)))
+    prototypes = read_output(outputs, spec.extra.prototypes, (spec.extra.num, None, None))
+    return replace(found, prototypes=prototypes, mask_threshold=spec.extra.threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +135,7 @@ def _decode_level(level: _Level, spec: YoloDfl, score_threshold: float) -> Candi
         num_classes=num_classes,
         keypoints=None if keypoints is None else keypoints[picked.of],
         polygons=polygons,
+        angles=None if angles is None else angles.astype(np.float32)[picked.of],
         mask_coefficients=extras[picked.of] if isinstance(extra, DflMasks) else None,
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.specs.base import Count, OutputName, Positive, Probability, Resample, Spec
 from pipelines.specs.decoders import Decoder
+from pipelines.specs.yolo import DflAngle, YoloDfl
 
 
 class ClassificationHead(Spec):
@@ -70,7 +71,10 @@ Suppression: TypeAlias = Annotated[Nms | DiouNms | SoftLinearNms | SoftGaussianN
 
 
 class DetectionHead(Spec):
-    """``decoder`` turns raw outputs into candidates at or above ``score_threshold``; ``nms`` null: all are kept."""
+    """``decoder`` turns raw outputs into candidates at or above ``score_threshold``; ``nms`` null: all are kept.
+
+    Boxes that turn are suppressed by the IoU of the turned boxes, which only ``hard`` knows.
+    """
 
     task: Literal["detection"]
     decoder: Decoder
@@ -82,6 +86,13 @@ class DetectionHead(Spec):
     def output_names(self) -> tuple[str, ...]:
         """The graph outputs that it reads."""
         return self.decoder.output_names
+
+    @model_validator(mode="after")
+    def _suppression_that_turns(self) -> Self:
+        turns = isinstance(self.decoder, YoloDfl) and isinstance(self.decoder.extra, DflAngle)
+        if turns and self.nms is not None and not isinstance(self.nms, Nms):
+            raise ValueError(f"nms of boxes that turn must be hard or null, got {self.nms.kind}")
+        return self
 
 
 class SegmentationHead(Spec):

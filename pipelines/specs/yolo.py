@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from pipelines.specs.base import Count, OutputName, Positive, Spec
+from pipelines.specs.base import Count, OutputName, Positive, Probability, Spec
 
 Activation: TypeAlias = Literal["sigmoid", "none"]
 
@@ -182,11 +182,13 @@ class DflMasks(Spec):
         extra: ``masks``.
         num: how many coefficients, and prototypes.
         prototypes: name of the output ``(num, h, w)``.
+        threshold: a pixel belongs to the object at this probability or more.
     """
 
     extra: Literal["masks"]
     num: Count
     prototypes: OutputName
+    threshold: Probability
 
 
 class DflKeypoints(Spec):

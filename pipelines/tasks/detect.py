@@ -9,14 +9,18 @@ import numpy as np
 
 from pipelines.boxes import area, clip
 from pipelines.decoders import DECODERS
+from pipelines.decoders.candidates import Candidates
 from pipelines.errors import InvalidRequestError
 from pipelines.geometry import Affine
 from pipelines.manifest import ModelManifest
+from pipelines.masks_prototype import assemble_masks
+from pipelines.nms import Indices
 from pipelines.options import PredictOptions
-from pipelines.specs import DetectionHead, Suppression
+from pipelines.rotated_nms import rotated_nms
+from pipelines.specs import DetectionHead, Nms, Suppression
 from pipelines.suppress import suppress
 from pipelines.tasks.pipeline import ImageFront, class_labels, head_of
-from pipelines.types import AnyArray, Detections, FloatArray
+from pipelines.types import AnyArray, BoolArray, Detections, FloatArray
 
 T = TypeVar("T", int, float)
 
@@ -41,19 +45,19 @@ class DetectionPipeline(ImageFront):
         """Turn raw outputs into detections; raises as ``Pipeline.postprocess``.
 
         Boxes are clipped to the image and those that lie outside it (in the padding) are dropped before
-        ``max_detections`` are counted. Keypoints and polygons are mapped, not clipped.
+        ``max_detections`` are counted. Keypoints, polygons and angles are mapped, not clipped. Only the masks of what
+        is answered are ever assembled. Boxes that turn are suppressed by the IoU of the turned boxes themselves.
         """
         self.check(options)
         threshold = _first(options.score_threshold, self._head.score_threshold)
         found = self._decode(outputs, self._head.decoder, row_hw=affine.dst_hw, score_threshold=threshold)
-        kept, scores = suppress(
-            found.boxes, found.scores, found.class_ids, self._suppression(options), score_threshold=threshold
-        )
+        kept, scores = _suppress(found, self._suppression(options), threshold)
         boxes = clip(affine.boxes_to_source(found.boxes[kept]), affine.src_hw)
         inside = np.flatnonzero(area(boxes) > 0)[: _first(options.max_detections, self._head.max_detections)]
         kept, scores = kept[inside], scores[inside]
+        boxes = boxes[inside]
         return Detections(
-            boxes=boxes[inside],
+            boxes=boxes,
             scores=scores,
             class_ids=found.class_ids[kept],
             labels=class_labels(self.manifest.labels, found.class_ids[kept], found.num_classes),
@@ -61,6 +65,8 @@ class DetectionPipeline(ImageFront):
             polygons=None
             if found.polygons is None
             else tuple(affine.points_to_source(found.polygons[i]) for i in kept.tolist()),
+            masks=_masks(found, kept, boxes, affine),
+            angles=None if found.angles is None else _angles_to_source(found.angles[kept], affine),
         )
 
     def _suppression(self, options: PredictOptions) -> Suppression | None:
@@ -73,6 +79,37 @@ class DetectionPipeline(ImageFront):
 
 def _first(option: T | None, manifest: T) -> T:
     return manifest if option is None else option
+
+
+def _suppress(found: Candidates, nms: Suppression | None, score_threshold: float) -> tuple[Indices, FloatArray]:
+    """Candidates that stay, best first, and their scores."""
+    if found.angles is None or nms is None:
+        return suppress(found.boxes, found.scores, found.class_ids, nms, score_threshold=score_threshold)
+    assert isinstance(nms, Nms), "a head whose boxes turn has no other suppression"
+    kept = rotated_nms(
+        np.reshape(found.polygons or (), (-1, 4, 2)),
+        found.scores,
+        found.class_ids,
+        iou_threshold=nms.iou_threshold,
+        class_agnostic=nms.class_agnostic,
+        candidates=nms.candidates,
+    )
+    return kept, found.scores[kept]
+
+
+def _masks(found: Candidates, kept: Indices, boxes: FloatArray, affine: Affine) -> tuple[BoolArray, ...] | None:
+    if found.mask_coefficients is None or found.prototypes is None or found.mask_threshold is None:
+        return None
+    return assemble_masks(
+        found.mask_coefficients[kept], found.prototypes, boxes, affine, threshold=found.mask_threshold
+    )
+
+
+def _angles_to_source(angles: FloatArray, affine: Affine) -> FloatArray:
+    """Turn ``(N,)`` radians with their edges: a row that is not to scale changes directions; -pi to pi."""
+    scale_x, scale_y = affine.scale_xy
+    radians = angles.astype(np.float64)
+    return np.arctan2(np.sin(radians) / scale_y, np.cos(radians) / scale_x).astype(np.float32)
 
 
 def _keypoints_to_source(keypoints: FloatArray, affine: Affine) -> FloatArray:

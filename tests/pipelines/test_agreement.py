@@ -1,5 +1,6 @@
 """Comparing decoded results: what differs is named, what lies on a threshold is left out and counted."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,73 @@ def test_a_moved_keypoint_is_named() -> None:
 def test_missing_keypoints_are_named() -> None:
     points = np.zeros((1, 5, 3), np.float32)
     agreement = compare_results(detections([ONE], keypoints=points), detections([ONE]), TOLERANCE, NO_CUTS)
-    assert agreement.problem == "keypoints or polygons are on one side only"
+    assert agreement.problem == "keypoints are on one side only"
+
+
+def test_a_keypoint_with_another_score_is_named() -> None:
+    points = np.zeros((1, 5, 3), np.float32)
+    other = points + np.float32([0, 0, 0.5])
+    agreement = compare_results(
+        detections([ONE], keypoints=points), detections([ONE], keypoints=other), TOLERANCE, NO_CUTS
+    )
+    assert agreement.problem == "a keypoint's score differs by 0.50000"
+
+
+def masked(box: tuple[float, ...], inside: int) -> Detections:
+    """One detection whose mask holds the first ``inside`` columns of its box."""
+    left, top, right, bottom = (int(value) for value in box[:4])
+    bits = np.zeros((bottom - top, right - left), np.bool_)
+    bits[:, :inside] = True
+    return detections([box], masks=(bits,))
+
+
+def test_masks_whose_boxes_differ_by_a_pixel_are_compared_where_they_lie() -> None:
+    wider = (9, 10, 50, 60, 0.9, 0)
+    agreement = compare_results(masked(ONE, 40), masked(wider, 41), TOLERANCE, NO_CUTS)
+    assert agreement.problem == "a mask has IoU 0.9756 with the reference"  # 40 of 41 columns
+    shifted = masked(wider, 41)
+    assert shifted.masks is not None
+    shifted.masks[0][:, 0] = False
+    assert compare_results(masked(ONE, 40), shifted, TOLERANCE, NO_CUTS).problem is None
+
+
+def test_a_mask_that_became_empty_is_named() -> None:
+    agreement = compare_results(masked(ONE, 4), masked(ONE, 0), TOLERANCE, NO_CUTS)
+    assert agreement.problem == "a mask has IoU 0.0000 with the reference"
+
+
+def test_two_empty_masks_agree() -> None:
+    assert compare_results(masked(ONE, 0), masked(ONE, 0), TOLERANCE, NO_CUTS).problem is None
+
+
+def test_missing_masks_are_named() -> None:
+    agreement = compare_results(masked(ONE, 4), detections([ONE]), TOLERANCE, NO_CUTS)
+    assert agreement.problem == "masks are on one side only"
+
+
+def turned(rows: list[tuple[float, ...]], angles: list[float]) -> Detections:
+    """Boxes with angles, and corners as if they had not turned."""
+    found = detections(rows)
+    corners = tuple(found.boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])
+    return replace(found, polygons=corners, angles=np.array(angles, np.float32))
+
+
+def test_a_turned_box_is_named() -> None:
+    # Half a diagonal of 64 px is 32 px: its end moves by 1.6 px.
+    agreement = compare_results(turned([ONE], [0.1]), turned([ONE], [0.15]), TOLERANCE, NO_CUTS)
+    assert agreement.problem == "an angle is 0.0500 rad away from the reference"
+
+
+def test_a_full_turn_is_no_difference() -> None:
+    agreement = compare_results(turned([ONE], [3.1415]), turned([ONE], [-3.1415]), TOLERANCE, NO_CUTS)
+    assert agreement.problem is None
+
+
+@pytest.mark.parametrize(("iou_threshold", "excluded"), [(1 / 3, 1), (0.5, 0)])
+def test_turned_boxes_tie_by_their_own_overlap(iou_threshold: float, excluded: int) -> None:
+    one = turned([(0, 0, 40, 40, 0.9, 0), (20, 0, 60, 40, 0.8, 0)], [0, 0])
+    cuts = Cuts(iou_threshold=iou_threshold, overlap=lambda a, b: np.zeros((len(a), len(b))))
+    assert compare_results(one, one[:1], TOLERANCE, cuts).excluded == excluded
 
 
 def classes(ids: list[int], scores: list[float]) -> Classification:

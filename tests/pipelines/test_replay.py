@@ -22,10 +22,12 @@ from tests.builders import (
     nms,
     probability_map,
     segmentation_head,
+    yolo_dfl,
     yolo_grid,
 )
 from tests.graphs import (
     classifier_graph,
+    dfl_graph,
     embedder_graph,
     heatmap_graph,
     probability_map_graph,
@@ -90,6 +92,33 @@ PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "yolo": lambda: {
         "graph": yolo_graph(),
         "head": detection_head(decoder=yolo_grid(), score_threshold=0.4),
+        "options": TWICE,
+    },
+    "instances": lambda: {
+        "graph": dfl_graph(extras=4, prototypes=4),
+        "head": detection_head(
+            decoder=yolo_dfl(extra={"extra": "masks", "num": 4, "prototypes": "prototypes", "threshold": 0.5})
+        ),
+        "options": TWICE,
+    },
+    "skeletons": lambda: {
+        "graph": dfl_graph(form="columns", extras=9),
+        "head": detection_head(
+            decoder=yolo_dfl(
+                layout={"form": "columns", "output": "grid", "strides": (8,), "reg_max": 4, "activation": "sigmoid"},
+                extra={"extra": "keypoints", "num": 3, "scored": True},
+            )
+        ),
+    },
+    "turned": lambda: {
+        "graph": dfl_graph(form="decoded", extras=1),
+        "head": detection_head(
+            decoder=yolo_dfl(
+                layout={"form": "decoded", "output": "grid", "box_format": "cxcywh"}, extra={"extra": "angle"}
+            ),
+            nms=nms(candidates=150),
+            max_detections=60,
+        ),
         "options": TWICE,
     },
     "text": lambda: {
@@ -200,6 +229,28 @@ DECODED = [
     ("yolo", "head.decoder.class_activation", "softmax"),
     ("yolo", "head.decoder.objectness", "none"),
     ("yolo", "head.nms.class_agnostic", True),
+    ("instances", "head.decoder.layout.strides", [4]),
+    ("instances", "head.decoder.layout.reg_max", 3),
+    ("instances", "head.decoder.layout.activation", "none"),
+    ("instances", "head.decoder.multi_label", True),
+    ("instances", "head.decoder.extra", None),
+    ("instances", "head.decoder.extra.num", 3),
+    ("instances", "head.decoder.extra.prototypes", "grid"),
+    ("instances", "head.decoder.extra.threshold", 0.55),
+    ("instances", "head.nms.iou_threshold", 0.35),
+    ("skeletons", "head.decoder.layout.strides", [4]),
+    ("skeletons", "head.decoder.layout.reg_max", 3),
+    ("skeletons", "head.decoder.layout.activation", "none"),
+    ("skeletons", "head.decoder.extra", None),
+    ("skeletons", "head.decoder.extra.num", 2),
+    ("skeletons", "head.decoder.extra.scored", False),
+    ("skeletons", "head.decoder.extra", {"extra": "keypoints", "num": 9, "scored": False}),
+    ("turned", "head.decoder.layout.box_format", "xyxy"),
+    ("turned", "head.decoder.extra", None),
+    ("turned", "head.nms", None),
+    ("turned", "head.nms.iou_threshold", 0.35),
+    ("turned", "head.nms.class_agnostic", True),
+    ("turned", "head.nms.candidates", 50),
     ("text", "head.decoder.binarize_threshold", 0.4),
     ("text", "head.decoder.dilate", False),
     ("text", "head.decoder.unclip_ratio", 1.8),

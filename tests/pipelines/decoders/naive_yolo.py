@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.decoders.candidates import Candidates
+from pipelines.geometry import Affine
 from pipelines.types import AnyArray
 from tests.reference import Found, sigmoid, softmax
 
@@ -164,10 +165,8 @@ def yolo_dfl(
     return found
 
 
-def assemble_mask(
-    coefficients: AnyArray, prototypes: AnyArray, box: Sequence[float], row_hw: tuple[int, int]
-) -> AnyArray:
-    """One mask, pixel by pixel: bilinear between the centres of the prototypes' cells, 0 outside the box."""
+def assemble_mask(coefficients: AnyArray, prototypes: AnyArray, affine: Affine) -> AnyArray:
+    """Probabilities of the whole original image, pixel by pixel: bilinear between the centres of the cells."""
     mask_h, mask_w = prototypes.shape[1:]
     coarse = [
         [
@@ -176,12 +175,11 @@ def assemble_mask(
         ]
         for y in range(mask_h)
     ]
-    mask = np.zeros(row_hw, np.float64)
-    for y, x in np.ndindex(*row_hw):
-        if not (box[0] <= x + 0.5 < box[2] and box[1] <= y + 0.5 < box[3]):
-            continue
-        at_y = min(max((y + 0.5) * mask_h / row_hw[0] - 0.5, 0), mask_h - 1)
-        at_x = min(max((x + 0.5) * mask_w / row_hw[1] - 0.5, 0), mask_w - 1)
+    mask = np.zeros(affine.src_hw, np.float64)
+    for y, x in np.ndindex(*affine.src_hw):
+        row_x, row_y = affine.points_to_row(np.array((x + 0.5, y + 0.5), np.float32)).tolist()
+        at_y = min(max(row_y * mask_h / affine.dst_hw[0] - 0.5, 0), mask_h - 1)
+        at_x = min(max(row_x * mask_w / affine.dst_hw[1] - 0.5, 0), mask_w - 1)
         top, left = int(at_y), int(at_x)
         bottom, right = min(top + 1, mask_h - 1), min(left + 1, mask_w - 1)
         down, across = at_y - top, at_x - left

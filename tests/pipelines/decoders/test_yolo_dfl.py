@@ -205,7 +205,7 @@ def test_every_class_at_the_threshold_counts_where_labels_are_many() -> None:
 
 # --- masks, keypoints, boxes that turn -------------------------------------------------------------------------------
 
-MASKS = {"extra": "masks", "num": 4, "prototypes": "output1"}
+MASKS = {"extra": "masks", "num": 4, "prototypes": "output1", "threshold": 0.6}
 ANGLE = {"extra": "angle"}
 
 
@@ -225,6 +225,7 @@ def test_mask_coefficients_come_with_their_candidates_and_prototypes(multi_label
     assert len(found) == 3 if multi_label else 2
     assert found.mask_coefficients.tolist() == [expected[left] for left in found.boxes[:, 0].tolist()]
     assert found.prototypes is prototypes
+    assert found.mask_threshold == 0.6
 
 
 def test_raw_mask_coefficients_are_taken_as_they_are() -> None:
@@ -289,6 +290,7 @@ def test_turned_boxes_have_the_corners_and_bounds_of_libreyolo() -> None:
     assert found.polygons is not None
     np.testing.assert_allclose(np.stack(found.polygons), fixture["corners"], atol=1e-4)  # float32 sines there
     np.testing.assert_allclose(found.boxes, fixture["bounds"], atol=1e-4)
+    np.testing.assert_array_equal(found.angles, f32(xywhr[:, 4]))
 
 
 @given(st.integers(0, 10_000), st.booleans())
@@ -296,12 +298,16 @@ def test_raw_turned_boxes_equal_the_naive_loop(seed: int, multi_label: bool) -> 
     columns = random_columns(seed, num_extras=1)
     found = run(columns, columns_spec(extra=ANGLE, multi_label=multi_label), score_threshold=0.0)
     assert found.polygons is not None
-    corners = []
+    corners, angles = [], []
     for (stride, x, y), column in zip(CELLS, columns.T.tolist(), strict=True):
         angle = (sigmoid(column[-1]) - 0.25) * math.pi
+        angles.append(angle)
         box = naive_yolo.dfl_column(column, reg_max=REG_MAX, cell=(x, y), stride=stride, angle=angle)
         corners.append(naive_yolo.rotated_corners(*box, angle))
     polygons = np.stack(found.polygons)
+    assert found.angles is not None
+    if not multi_label:
+        np.testing.assert_allclose(found.angles, angles, atol=1e-6)  # float32 logits
     if multi_label:  # class by class within a stride: each place three times
         fine = 3 * sum(stride == 8 for stride, _, _ in CELLS)
         parts = [part.reshape(3, -1, 4, 2) for part in (polygons[:fine], polygons[fine:])]

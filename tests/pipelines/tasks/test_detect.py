@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import Affine, place
 from pipelines.options import PredictOptions
-from pipelines.specs import SoftGaussianNms, SoftLinearNms
+from pipelines.specs import DflDecoded, SoftGaussianNms, SoftLinearNms, Stretch, YoloDfl
 from pipelines.tasks.detect import DetectionPipeline
 from pipelines.types import AnyArray, Detections
 from tests import reference
@@ -182,6 +183,102 @@ def test_suppression_happens_on_the_row_where_the_model_sees() -> None:
     answered = run(outputs, max_detections=1000)
     np.testing.assert_array_equal(answered.class_ids, class_ids[visible])
     np.testing.assert_array_equal(answered.scores, scores[visible].astype(np.float32))
+
+
+def dfl(extra: dict[str, Any]) -> YoloDfl:
+    layout = DflDecoded(form="decoded", output="found", box_format="cxcywh")
+    return YoloDfl(kind="yolo_dfl", layout=layout, extra=extra, multi_label=False)
+
+
+def columns(*rows: Sequence[float]) -> dict[str, AnyArray]:
+    """Columns that the graph has decoded: centre x and y, width, height, score, extra."""
+    return {"found": f32(rows).T.copy()}
+
+
+MASKS = {"extra": "masks", "num": 2, "prototypes": "prototypes", "threshold": 0.5}
+
+
+def test_masks_lie_in_the_original_under_their_boxes() -> None:
+    # Of a row of 64 x 128, columns 48..80 show the image. The left prototype ends in its middle, at x = 64.
+    prototypes = np.full((2, 16, 32), -1, np.float32)
+    prototypes[0, :, :16] = 1
+    prototypes[1] = 1
+    outputs = columns((64, 32, 16, 16, 0.9, 9, 0), (64, 16, 8, 8, 0.8, 0, 9)) | {"prototypes": prototypes}
+    found = run(outputs, decoder=dfl(MASKS))
+    expected = np.zeros((2, 200, 100), bool)
+    expected[0, 75:125, 25:50] = True  # 56..64 of 24..40 in the row, over 0.32
+    expected[1, 37:63, 37:63] = True  # whole pixels of 37.5..62.5
+    assert found.masks is not None
+    np.testing.assert_array_equal([found.mask(i, (200, 100)) for i in range(2)], expected)
+
+
+def test_only_masks_of_what_is_answered_are_assembled() -> None:
+    # The others would be refused: their sums are beyond float32.
+    rows = [(64, 32, 16, 16, 0.9, 1, 0), (65, 32, 16, 16, 0.8, 3e38, 3e38), (64, 8, 8, 8, 0.7, 3e38, 3e38)]
+    outputs = columns(*rows) | {"prototypes": np.full((2, 16, 32), 9, np.float32)}
+    found = run(outputs, decoder=dfl(MASKS), max_detections=1)
+    assert found.masks is not None
+    assert len(found.masks) == 1
+
+
+def test_the_threshold_of_masks_is_the_recipes() -> None:
+    outputs = columns((64, 32, 16, 16, 0.9, 1, 0)) | {"prototypes": np.ones((2, 16, 32), np.float32)}  # sigmoid 0.73
+    full, empty = (run(outputs, decoder=dfl(MASKS | {"threshold": at})).masks for at in (0.7, 0.75))
+    assert full is not None
+    assert empty is not None
+    assert full[0].all()
+    assert not empty[0].any()
+
+
+def test_nothing_found_has_no_masks_but_a_place_for_them() -> None:
+    outputs = columns((64, 32, 16, 16, 0.0, 1, 0)) | {"prototypes": np.ones((2, 16, 32), np.float32)}
+    assert run(outputs, decoder=dfl(MASKS)).masks == ()
+
+
+ANGLE = {"extra": "angle"}
+
+
+def test_turned_boxes_come_back_with_corners_and_angles() -> None:
+    found = run(columns((64, 32, 16, 8, 0.9, 0.3)), decoder=dfl(ANGLE))
+    assert found.angles is not None
+    assert found.polygons is not None
+    np.testing.assert_allclose(found.angles, [0.3], rtol=1e-6)
+    across = found.polygons[0][1] - found.polygons[0][0]
+    np.testing.assert_allclose(across, [50 * np.cos(0.3), 50 * np.sin(0.3)], rtol=1e-5)  # 16 / 0.32
+    np.testing.assert_allclose(found.polygons[0].mean(axis=0), [50, 100], rtol=1e-6)
+
+
+def test_an_angle_follows_its_edge_where_the_row_is_not_to_scale() -> None:
+    affine = place(Stretch(kind="stretch", size_hw=(64, 128)), (200, 100))
+    pipeline = DetectionPipeline(manifest(head=detection_head(decoder=dfl(ANGLE)), labels=()))
+    rows = [(64, 32, 16, 8, 0.9 - turn / 100, turn) for turn in (0.0, 0.7, 1.6, 3.0, -0.4, -2.0, 5.0)]
+    found = pipeline.postprocess(columns(*rows), affine, PredictOptions(iou_threshold=1.0))
+    assert found.angles is not None
+    assert found.polygons is not None
+    edges = np.stack(found.polygons)[:, 1] - np.stack(found.polygons)[:, 0]
+    np.testing.assert_allclose(found.angles, np.arctan2(edges[:, 1], edges[:, 0]), atol=1e-5)  # float32 corners
+
+
+def test_turned_boxes_are_suppressed_by_their_own_overlap() -> None:
+    crossing = columns((64, 32, 28, 2, 0.9, 0.7), (64, 32, 28, 2, 0.8, -0.7), (64.5, 32, 28, 2, 0.7, 0.7))
+    np.testing.assert_array_equal(run(crossing, decoder=dfl(ANGLE)).scores, f32([0.9, 0.8]))
+
+
+def test_turned_boxes_without_nms_all_stay() -> None:
+    twice = columns((64, 32, 28, 2, 0.8, 0.7), (64, 32, 28, 2, 0.9, 0.7))
+    np.testing.assert_array_equal(run(twice, decoder=dfl(ANGLE), nms=None).scores, f32([0.9, 0.8]))
+
+
+def test_nothing_turned_found_gives_empty_arrays() -> None:
+    found = run(columns((64, 32, 28, 2, 0.1, 0.7)), decoder=dfl(ANGLE))
+    assert found.angles is not None
+    assert (found.angles.shape, found.polygons) == ((0,), ())
+
+
+def test_turned_boxes_know_no_other_suppression() -> None:
+    soft = SoftGaussianNms(kind="soft_gaussian", sigma=0.5, class_agnostic=False, candidates=100)
+    with pytest.raises(ValidationError, match="nms of boxes that turn must be hard or null, got soft_gaussian"):
+        detection_head(decoder=dfl(ANGLE), nms=soft)
 
 
 def test_labels_follow_their_boxes() -> None:

@@ -1,0 +1,78 @@
+"""Results as plain arrays, the way a golden record holds them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.types import (
+    AnyArray,
+    BoolArray,
+    ByteArray,
+    Classification,
+    Detections,
+    Embedding,
+    FloatArray,
+    Result,
+    SegmentationMap,
+    pixel_windows,
+)
+
+FIELDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
+    "classification": (Classification, ("class_ids", "scores")),
+    "detection": (Detections, ("boxes", "scores", "class_ids", "keypoints", "polygons", "masks", "angles")),
+    "segmentation": (SegmentationMap, ("class_map", "alpha")),
+    "embedding": (Embedding, ("vector",)),
+}
+
+
+def to_arrays(result: Result) -> dict[str, AnyArray]:
+    """One array a field that the result has; labels are the manifest's and stay out.
+
+    ``polygons`` are one ``(N, P, 2)`` array. ``masks`` are the bits of all of them, row by row, one after the other, in
+    uint8 as ``numpy.packbits`` lays them; the boxes say how large each is.
+    """
+    names = next(names for kind, names in FIELDS.values() if isinstance(result, kind))
+    arrays = {name: value for name in names if (value := getattr(result, name)) is not None}
+    if "polygons" in arrays:
+        arrays["polygons"] = _stack(arrays["polygons"])
+    if "masks" in arrays:
+        arrays["masks"] = _pack(arrays["masks"])
+    return arrays
+
+
+def from_arrays(task: str, arrays: Mapping[str, AnyArray]) -> Result:
+    """The result that :func:`to_arrays` laid out; raises ValueError where the arrays are not one of ``task``."""
+    kind, names = FIELDS[task]
+    values: dict[str, Any] = {name: arrays[name] for name in names if name in arrays}
+    if "polygons" in values:
+        values["polygons"] = tuple(values["polygons"])
+    if "masks" in values and "boxes" in values:
+        values["masks"] = _unpack(values["masks"], values["boxes"])
+    try:
+        result: Result = kind(**values)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    return result
+
+
+def _stack(polygons: Sequence[FloatArray]) -> FloatArray:
+    return np.stack(polygons) if polygons else np.empty((0, 4, 2), np.float32)
+
+
+def _pack(masks: Sequence[BoolArray]) -> ByteArray:
+    return np.packbits(np.concatenate([np.empty(0, np.bool_), *(mask.ravel() for mask in masks)]))
+
+
+def _unpack(bits: ByteArray, boxes: FloatArray) -> tuple[BoolArray, ...]:
+    windows = pixel_windows(boxes)
+    sides = windows[:, 2:] - windows[:, :2]
+    ends = np.cumsum(sides.prod(axis=1))
+    total = int(ends[-1]) if len(ends) else 0
+    if bits.dtype != np.uint8 or bits.shape != (-(-total // 8),):
+        raise ValueError(f"masks must be the {total:,} bits that the boxes ask for, got {bits.dtype} {bits.shape}")
+    flat = np.unpackbits(bits, count=total).astype(np.bool_)
+    parts = np.split(flat, ends[:-1]) if len(ends) else []
+    return tuple(part.reshape(height, width) for part, (width, height) in zip(parts, sides.tolist(), strict=True))
