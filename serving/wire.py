@@ -13,8 +13,17 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from pipelines.errors import InvalidRequestError
 from pipelines.options import PredictOptions
 from pipelines.present import encode_png
-from pipelines.rle import encode_classes
-from pipelines.types import AnyArray, Classification, Detections, Embedding, SegmentationMap
+from pipelines.rle import encode, encode_classes
+from pipelines.types import (
+    AnyArray,
+    BoolArray,
+    Classification,
+    Detections,
+    Embedding,
+    FloatArray,
+    SegmentationMap,
+    pixel_windows,
+)
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.catalog import ModelStatus
 from serving.dataplane import Answer, Description, PredictCall
@@ -142,8 +151,6 @@ def write_description(description: Description) -> pb.DescribeModelResponse:
 
 
 def _write_detections(result: Detections) -> pb.Detections:
-    if result.masks is not None or result.angles is not None:
-        raise InvalidRequestError("the protocol must carry instance masks and angles to answer with them, it does not")
     message = pb.Detections(
         boxes=result.boxes.ravel().tolist(),
         scores=result.scores.tolist(),
@@ -158,7 +165,21 @@ def _write_detections(result: Detections) -> pb.Detections:
         for polygon in result.polygons:
             message.polygons.sizes.append(len(polygon))
             message.polygons.values.extend(polygon.ravel().tolist())
+    if result.masks is not None:
+        message.masks.CopyFrom(_write_masks(result.masks, result.boxes))
+    if result.angles is not None:
+        message.angles.CopyFrom(pb.Angles(radians=result.angles.tolist()))
     return message
+
+
+def _write_masks(masks: tuple[BoolArray, ...], boxes: FloatArray) -> pb.ObjectMasks:
+    corners = pixel_windows(boxes)[:, :2].tolist()
+    return pb.ObjectMasks(
+        objects=[
+            pb.ObjectMask(left=left, top=top, width=mask.shape[1], height=mask.shape[0], counts=encode(mask).tolist())
+            for mask, (left, top) in zip(masks, corners, strict=True)
+        ]
+    )
 
 
 def _write_segmentation(result: SegmentationMap, mask_format: int) -> pb.Segmentation:

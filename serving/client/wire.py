@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.errors import ImageDecodeError, InvalidRequestError, ServerFaultError
 from pipelines.types import (
     AnyArray,
+    BoolArray,
     Classification,
     Detections,
     Embedding,
@@ -131,7 +132,13 @@ def _read_detections(message: pb.Detections) -> Detections:
         labels=tuple(message.labels),
         keypoints=keypoints,
         polygons=polygons,
+        masks=_read_masks(message.masks) if message.HasField("masks") else None,
+        angles=_floats(message.angles.radians) if message.HasField("angles") else None,
     )
+
+
+def _read_masks(message: pb.ObjectMasks) -> tuple[BoolArray, ...]:
+    return tuple(_unroll(mask.counts, (mask.height, mask.width)) for mask in message.objects)
 
 
 def _read_segmentation(message: pb.Segmentation, image_hw: tuple[int, int]) -> SegmentationMap:
@@ -143,16 +150,20 @@ def _read_segmentation(message: pb.Segmentation, image_hw: tuple[int, int]) -> S
 
 
 def _fill(masks: Iterable[pb.ClassMask], image_hw: tuple[int, int], classes: int) -> AnyArray:
-    """Run lengths, column by column, back to a class map."""
-    height, width = image_hw
+    """Masks of classes back to a class map."""
     largest = max([classes - 1, *(mask.class_id for mask in masks)])
-    columns = np.zeros(height * width, np.uint8 if largest < 256 else np.uint16)
+    class_map = np.zeros(image_hw, np.uint8 if largest < 256 else np.uint16)
     for mask in masks:
-        bounds = np.cumsum(mask.counts, dtype=np.int64)
-        if not len(bounds) or bounds[-1] != columns.size:
-            raise ValueError(f"runs of class {mask.class_id} must sum to {columns.size}")
-        for start, end in zip(bounds[:-1:2], bounds[1::2], strict=False):
-            columns[start:end] = mask.class_id
+        class_map[_unroll(mask.counts, image_hw)] = mask.class_id
+    return class_map
+
+
+def _unroll(counts: Iterable[int], hw: tuple[int, int]) -> BoolArray:
+    """Run lengths, column by column, back to a mask ``(H, W)``; raises ValueError where they do not fill it."""
+    runs, (height, width) = _ints(counts), hw
+    if runs.sum() != height * width:
+        raise ValueError(f"run lengths must sum to {height} x {width}, they sum to {runs.sum():,}")
+    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(columns.reshape(width, height).T)
 
 

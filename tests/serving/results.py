@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipelines.types import Classification, Detections, Embedding, Result, SegmentationMap
+from pipelines.types import Classification, Detections, Embedding, Result, SegmentationMap, pixel_windows
 
 floats = st.floats(width=32, allow_nan=False)
 labels = st.text(max_size=8)
@@ -33,16 +33,33 @@ def classifications(draw: st.DrawFn) -> Classification:
 
 
 @st.composite
+def corners(draw: st.DrawFn, count: int) -> Any:
+    """Boxes ``(count, 4)`` of at most 12 pixels' sides, some of them flat."""
+    starts = draw(hnp.arrays(np.float32, (count, 2), elements=st.floats(0, 40, width=32)))
+    sides = draw(hnp.arrays(np.float32, (count, 2), elements=st.floats(0, 12, width=32)))
+    return np.concatenate((starts, starts + sides), axis=1)
+
+
+def masks(draw: st.DrawFn, boxes: Any) -> tuple[Any, ...]:
+    windows = pixel_windows(boxes)
+    return tuple(draw(hnp.arrays(np.bool_, (int(h), int(w)))) for w, h in windows[:, 2:] - windows[:, :2])
+
+
+@st.composite
 def detections(draw: st.DrawFn) -> Detections:
     count, points = draw(st.integers(0, 5)), draw(st.integers(0, 4))
-    polygons = tuple(draw(arrays(draw(st.integers(0, 5)), 2)) for _ in range(count))
+    masked, turned = draw(st.booleans()), draw(st.booleans())
+    boxes = draw(corners(count) if masked else arrays(count, 4))
+    polygons = tuple(draw(arrays(4 if turned else draw(st.integers(0, 5)), 2)) for _ in range(count))
     return Detections(
-        boxes=draw(arrays(count, 4)),
+        boxes=boxes,
         scores=draw(arrays(count)),
         class_ids=draw(ids(count)),
         labels=names(draw, count),
         keypoints=draw(arrays(count, points, 3)) if draw(st.booleans()) else None,
-        polygons=polygons if draw(st.booleans()) else None,
+        polygons=polygons if turned or draw(st.booleans()) else None,
+        masks=masks(draw, boxes) if masked else None,
+        angles=draw(arrays(count)) if turned else None,
     )
 
 

@@ -97,20 +97,24 @@ class Classification(_message.Message):
     def __init__(self, class_ids: _Optional[_Iterable[int]] = ..., scores: _Optional[_Iterable[float]] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Detections(_message.Message):
-    __slots__ = ("boxes", "scores", "class_ids", "labels", "keypoints", "polygons")
+    __slots__ = ("boxes", "scores", "class_ids", "labels", "keypoints", "polygons", "masks", "angles")
     BOXES_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     CLASS_IDS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     KEYPOINTS_FIELD_NUMBER: _ClassVar[int]
     POLYGONS_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    ANGLES_FIELD_NUMBER: _ClassVar[int]
     boxes: _containers.RepeatedScalarFieldContainer[float]
     scores: _containers.RepeatedScalarFieldContainer[float]
     class_ids: _containers.RepeatedScalarFieldContainer[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     keypoints: Keypoints
     polygons: Polygons
-    def __init__(self, boxes: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., class_ids: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., keypoints: _Optional[_Union[Keypoints, _Mapping]] = ..., polygons: _Optional[_Union[Polygons, _Mapping]] = ...) -> None: ...
+    masks: ObjectMasks
+    angles: Angles
+    def __init__(self, boxes: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., class_ids: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., keypoints: _Optional[_Union[Keypoints, _Mapping]] = ..., polygons: _Optional[_Union[Polygons, _Mapping]] = ..., masks: _Optional[_Union[ObjectMasks, _Mapping]] = ..., angles: _Optional[_Union[Angles, _Mapping]] = ...) -> None: ...
 
 class Keypoints(_message.Message):
     __slots__ = ("per_object", "values")
@@ -127,6 +131,32 @@ class Polygons(_message.Message):
     sizes: _containers.RepeatedScalarFieldContainer[int]
     values: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, sizes: _Optional[_Iterable[int]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class ObjectMasks(_message.Message):
+    __slots__ = ("objects",)
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.RepeatedCompositeFieldContainer[ObjectMask]
+    def __init__(self, objects: _Optional[_Iterable[_Union[ObjectMask, _Mapping]]] = ...) -> None: ...
+
+class ObjectMask(_message.Message):
+    __slots__ = ("left", "top", "width", "height", "counts")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    left: int
+    top: int
+    width: int
+    height: int
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, left: _Optional[int] = ..., top: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Angles(_message.Message):
+    __slots__ = ("radians",)
+    RADIANS_FIELD_NUMBER: _ClassVar[int]
+    radians: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, radians: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Segmentation(_message.Message):
     __slots__ = ("labels", "class_map_png", "alpha_png", "class_masks")

@@ -85,13 +85,32 @@ def test_a_version_that_no_field_can_hold_is_refused_before_it_is_sent():
                 boxes=[1, 2, 3, 4], scores=[0.5], class_ids=[0], polygons=pb.Polygons(sizes=[2], values=[1, 2])
             )
         ),
+        pb.PredictResponse(
+            detections=pb.Detections(
+                boxes=[0, 0, 2, 2],
+                scores=[0.5],
+                class_ids=[0],
+                masks=pb.ObjectMasks(objects=[pb.ObjectMask(width=2, height=2, counts=[1, 1])]),
+            )
+        ),
+        pb.PredictResponse(
+            detections=pb.Detections(
+                boxes=[0, 0, 2, 2],
+                scores=[0.5],
+                class_ids=[0],
+                masks=pb.ObjectMasks(objects=[pb.ObjectMask(width=3, height=2, counts=[6])]),
+            )
+        ),
+        pb.PredictResponse(
+            detections=pb.Detections(boxes=[0, 0, 2, 2], scores=[0.5], class_ids=[0], angles=pb.Angles(radians=[0.5]))
+        ),
         pb.PredictResponse(segmentation=pb.Segmentation(class_map_png=b"no png")),
         pb.PredictResponse(
             image=pb.ImageSize(width=2, height=2),
             segmentation=pb.Segmentation(class_masks=[pb.ClassMask(class_id=1, counts=[1, 1])]),
         ),
     ],
-    ids=["nothing", "boxes", "classes", "labels", "polygons", "png", "runs"],
+    ids=["nothing", "boxes", "classes", "labels", "polygons", "mask runs", "mask size", "angles", "png", "runs"],
 )
 def test_an_answer_that_does_not_fit_together_is_the_servers_fault(response: pb.PredictResponse):
     with pytest.raises(ServerFaultError):
