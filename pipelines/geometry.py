@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -33,12 +34,12 @@ class Affine:
     scale_xy: tuple[float, float]
     offset_xy: tuple[float, float]
 
-    @property
+    @cached_property
     def resized_hw(self) -> tuple[int, int]:
         """Size of the whole source image in row pixels."""
         return round(self.src_hw[0] * self.scale_xy[1]), round(self.src_hw[1] * self.scale_xy[0])
 
-    @property
+    @cached_property
     def corner_yx(self) -> tuple[int, int]:
         """Row pixel of the resized image's top left corner; negative where it was cropped away."""
         return int(self.offset_xy[1]), int(self.offset_xy[0])
@@ -62,6 +63,7 @@ class Affine:
         return self.points_to_source(boxes.reshape(-1, 2, 2)).reshape(-1, 4)
 
 
+@lru_cache(maxsize=1024)  # asked for more than once a request, and cameras send one size for ever
 def place(fit: Fit, src_hw: tuple[int, int]) -> Affine:
     """Say how ``fit`` puts an image of ``src_hw`` into a row, by arithmetic alone.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -161,10 +162,12 @@ def _pad_value(spec: ImageSpec) -> int:
 def _fill_around(pixels: AnyArray, window: Window, value: AnyArray | int) -> None:
     """Set all of ``(h, w, c)`` but the window to a value, or to one for each channel."""
     rows, columns = window
-    pixels[: rows.start] = value
-    pixels[rows.stop :] = value
-    pixels[rows, : columns.start] = value
-    pixels[rows, columns.stop :] = value
+    if rows.start > 0 or rows.stop < pixels.shape[0]:
+        pixels[: rows.start] = value
+        pixels[rows.stop :] = value
+    if columns.start > 0 or columns.stop < pixels.shape[1]:
+        pixels[rows, : columns.start] = value
+        pixels[rows, columns.stop :] = value
 
 
 def _in_color(image: ByteArray, spec: ImageSpec) -> AnyArray:
@@ -178,23 +181,36 @@ def _in_color(image: ByteArray, spec: ImageSpec) -> AnyArray:
 def _write(shown: AnyArray, spec: ImageSpec, row: AnyArray, window: Window) -> None:
     """Write the row values of ``shown`` into the window of a contiguous row, and those of the padding around it."""
     padded = shown.shape[0] * shown.shape[1] * shown.shape[2] < row.size
-    brightest = max(int(shown.max()), _pad_value(spec) if padded else 0, 1) if spec.scale == "image_max" else 0
-    table = _level_table(spec, brightest)
+    if spec.scale == "image_max":
+        scale: float = max(int(shown.max()), _pad_value(spec) if padded else 0, 1)
+    else:
+        scale = spec.scale
+    tables = _level_tables(spec.dtype, scale, spec.mean, spec.std)  # (c, 256)
     if padded:
-        _fill_around(row if spec.layout == "hwc" else row.transpose(1, 2, 0), window, table[_pad_value(spec)])
-    if table.dtype == np.float16:  # OpenCV's LUT moves 16-bit values, but knows them only as integers
-        table, row = table.view(np.int16), row.view(np.int16)
+        pixels = row if spec.layout == "hwc" else row.transpose(1, 2, 0)
+        _fill_around(pixels, window, tables[:, _pad_value(spec)])
+    if tables.dtype == np.float16:  # OpenCV's LUT moves 16-bit values, but knows them only as integers
+        tables, row = tables.view(np.int16), row.view(np.int16)
     if spec.layout == "hwc":
-        cv2.LUT(shown, table[:, None, :], dst=row[window])
+        cv2.LUT(shown, np.ascontiguousarray(tables.T)[:, None, :], dst=row[window])
         return
-    for channel, plane in enumerate(row):
-        cv2.LUT(cv2.extractChannel(shown, channel), np.ascontiguousarray(table[:, channel]), dst=plane[window])
+    planes = [plane[window] for plane in row]
+    if tables.dtype == np.uint8:
+        cv2.split(shown, planes)  # the levels are the values
+        return
+    levels = np.empty((len(planes), *shown.shape[:2]), np.uint8)
+    cv2.split(shown, list(levels))  # one pass over the pixels, where taking out each channel would be three
+    for plane, values, table in zip(planes, levels, tables, strict=True):
+        cv2.LUT(values, table, dst=plane)
 
 
-def _level_table(spec: ImageSpec, brightest: int) -> AnyArray:
-    """Row value of each level, ``(256, c)`` in the row's dtype; ``brightest`` is the divisor of ``image_max``."""
-    levels = np.arange(256, dtype=np.float64)[:, None]
-    if spec.dtype == "uint8":
-        return np.repeat(levels, _channels(spec), axis=1).astype(np.uint8)
-    scale = brightest if spec.scale == "image_max" else spec.scale
-    return ((levels / scale - spec.mean) / spec.std).astype(spec.dtype)  # (256, c)
+@lru_cache(maxsize=256)  # image_max asks for as many divisors as there are levels
+def _level_tables(dtype: str, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> AnyArray:
+    """Row value of each level of each channel, ``(c, 256)`` in the row's dtype, not to be written."""
+    levels = np.arange(256, dtype=np.float64)
+    if dtype == "uint8":
+        tables = np.repeat(levels[None], len(mean), axis=0).astype(np.uint8)
+    else:
+        tables = ((levels / scale - np.array(mean)[:, None]) / np.array(std)[:, None]).astype(dtype)
+    tables.flags.writeable = False
+    return tables
