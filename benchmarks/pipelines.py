@@ -23,7 +23,7 @@ from pipelines.nms import batched_nms
 from pipelines.preprocess import normalize, preprocess
 from pipelines.specs import DflDecoded, ImageSpec, Letterbox, YoloDfl, YoloGrid
 from pipelines.statistics import STATISTICS
-from pipelines.types import AnyArray, ByteArray, FloatArray
+from pipelines.types import AnyArray, FloatArray
 
 IOU_THRESHOLD = 0.45
 EVALUATION_CANDIDATES = 3000
@@ -170,7 +170,7 @@ def grid_row() -> Row:
 FRAME_HW, ROW_HW, SHOWN_HW, TOP = (720, 1280), (640, 640), (360, 640), 140
 
 
-def frame() -> ByteArray:
+def frame() -> AnyArray:
     """Smooth noise: what a camera sees costs the same."""
     levels = np.random.default_rng(3).integers(0, 256, (*FRAME_HW, 3), np.uint8)
     return cv2.GaussianBlur(levels, (7, 7), 0)
