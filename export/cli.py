@@ -169,6 +169,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     ] = None,
     score_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Least score.")] = None,
     max_detections: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Most detections.")] = None,
+    skeleton: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Keypoints to join: 0-1,1-2.")] = None,
     nms: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Suppress overlaps; the default.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of suppression.")] = None,
     class_agnostic: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Across classes.")] = None,

@@ -36,7 +36,7 @@ FIT_DEFAULTS: Mapping[str, Flags] = {
 }
 HEAD_DEFAULTS: Mapping[str, Flags] = {
     "classification": {"top_k": 5},
-    "detection": {"max_detections": 300},
+    "detection": {"max_detections": 300, "skeleton": ()},
     "segmentation": {"threshold": 0.5, "mask_resample": "opencv_linear"},
     "embedding": {"normalize": True},
 }
@@ -61,6 +61,7 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
         "size_hw": None if flags["size"] is None else size_from(flags["size"]),
         "candidates": flags["nms_candidates"],
         "dim": flags["embedding_dim"],
+        "skeleton": None if flags["skeleton"] is None else skeleton_from(flags["skeleton"]),
     }
     return ImportRecipe(
         name=name_from(flags["name"], flags["model"]),
@@ -154,6 +155,14 @@ def size_from(text: str) -> tuple[int, int]:
     if parts is None:
         raise FlagError(f"--size must be HEIGHTxWIDTH, as 224x224, got {text!r}")
     return int(parts[1]), int(parts[2])
+
+
+def skeleton_from(text: str) -> tuple[tuple[int, int], ...]:
+    """Pairs of keypoints, as ``0-1,1-2``."""
+    pairs = [re.fullmatch(r"(\d+)-(\d+)", part) for part in text.split(",")]
+    if not all(pairs):
+        raise FlagError(f"--skeleton must be pairs of keypoints, as 0-1,1-2, got {text!r}")
+    return tuple((int(pair[1]), int(pair[2])) for pair in pairs if pair)
 
 
 def numbers_from(flag: str, text: str) -> tuple[float, ...]:

@@ -8,11 +8,22 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipelines.types import AnyArray, ByteArray, Classification, Detections, Embedding, Result, SegmentationMap
+from pipelines.types import (
+    AnyArray,
+    ByteArray,
+    Classification,
+    Detections,
+    Embedding,
+    FloatArray,
+    Result,
+    SegmentationMap,
+    pixel_windows,
+)
 
 # Okabe and Ito's colours, which colour-blind people tell apart; black is left out: it is the text's.
 PALETTE = ((0, 158, 115), (230, 159, 0), (86, 180, 233), (213, 94, 0), (204, 121, 167), (0, 114, 178), (240, 228, 66))
 MASK_OPACITY = 0.5
+MIN_KEYPOINT_SCORE = 0.3
 _MAX_LINES = 5
 
 
@@ -39,16 +50,17 @@ def _font(image: AnyArray) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
-    canvas = Image.fromarray(image)
+    canvas = Image.fromarray(_tint_objects(image, result))
     pen = ImageDraw.Draw(canvas)
     width, font = _line_width(image), _font(image)
+    edge = width if result.angles is None else width + 1  # slanting lines look thinner.
     for i in reversed(range(len(result))):  # the best is drawn last, on top.
         color = color_of(int(result.class_ids[i]))
-        outline = _outline(result, i)
-        pen.line([*outline, outline[0], outline[1]], fill=color, width=width, joint="curve")
+        if result.masks is None or not result.masks[i].any():  # else the mask's own outline shows the object.
+            outline = _outline(result, i)
+            pen.line([*outline, outline[0], outline[1]], fill=color, width=edge, joint="curve")
         if result.keypoints is not None:
-            for x, y, _ in result.keypoints[i].tolist():
-                pen.circle((x, y), radius=width * 1.5, fill=PALETTE[6], outline=(0, 0, 0))
+            _draw_skeleton(pen, result.keypoints[i], result.skeleton, color, width)
     for i in reversed(range(len(result))):
         if len(result) > 1 and result.boxes[i, 3] - result.boxes[i, 1] < _text_height(pen, font):
             continue  # a name taller than its box would hide the neighbours: lines of text, a far crowd.
@@ -57,6 +69,44 @@ def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
         color = color_of(int(result.class_ids[i]))
         _label(pen, canvas.size, (x, y), f"{name} {result.scores[i]:.2f}", color, font)
     return np.asarray(canvas).copy()
+
+
+def _tint_objects(image: ByteArray, result: Detections) -> ByteArray:
+    """Tint each object's mask in its class's colour and trace its edge; objects of one class stay apart by the edge."""
+    drawn = image.copy()
+    objects = list(
+        zip(result.masks or (), result.class_ids.tolist(), pixel_windows(result.boxes).tolist(), strict=False)
+    )
+    for mask, class_id, (left, top, right, bottom) in reversed(objects):
+        under = drawn[top:bottom, left:right]
+        tinted = under[mask] * (1 - MASK_OPACITY) + np.array(color_of(class_id)) * MASK_OPACITY
+        under[mask] = np.rint(tinted).astype(np.uint8)
+    for mask, class_id, (left, top, _, _) in reversed(objects):
+        if mask.any():
+            contours, _ = cv2.findContours(
+                mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+            )
+            cv2.drawContours(drawn, contours, -1, color_of(class_id), _line_width(image))
+    return drawn
+
+
+def _draw_skeleton(
+    pen: ImageDraw.ImageDraw,
+    keypoints: FloatArray,
+    skeleton: Sequence[tuple[int, int]],
+    color: tuple[int, int, int],
+    width: int,
+) -> None:
+    """Draw ``(K, 3)`` points and the lines between them, leaving out those that the model is unsure of."""
+    points = [(x, y) for x, y, _ in keypoints.tolist()]
+    sure = (keypoints[:, 2] >= MIN_KEYPOINT_SCORE).tolist()
+    joined = [(points[a], points[b]) for a, b in skeleton if sure[a] and sure[b]]
+    for thickness, ink in ((2 * width + 3, (255, 255, 255)), (2 * width, color)):  # white: tints have its colour too.
+        for start, end in joined:
+            pen.line([start, end], fill=ink, width=thickness)
+    for (x, y), shown in zip(points, sure, strict=True):
+        if shown:
+            pen.circle((x, y), radius=width * 1.5, fill=PALETTE[6], outline=(0, 0, 0))
 
 
 def _outline(result: Detections, i: int) -> list[tuple[float, float]]:

@@ -9,11 +9,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines.types import AnyArray, Classification, Detections, Embedding, Result, SegmentationMap
+from pipelines.types import (
+    AnyArray,
+    BoolArray,
+    Classification,
+    Detections,
+    Embedding,
+    Result,
+    SegmentationMap,
+    pixel_windows,
+)
 
 
 def to_json(result: Result) -> dict[str, Any]:
-    """A result as JSON values: boxes in pixels of the original image, masks as base64 PNG."""
+    """A result as JSON values: boxes in pixels of the original image, masks as base64 PNG.
+
+    An object's mask is the part of the image that its box touches: ``left`` and ``top`` say where it lies.
+    """
     if isinstance(result, Classification):
         return {"task": "classification", "classes": _classes(result)}
     if isinstance(result, Detections):
@@ -32,8 +44,8 @@ def summary(result: Result) -> str:
         names = result.labels or tuple(f"class {class_id}" for class_id in result.class_ids)
         counts = ", ".join(f"{count} {name}" for name, count in Counter(names).most_common(5)) or "nothing found"
         best = f" (best score {result.scores[0]:.2f})" if len(result) else ""
-        points = " with landmarks" if result.keypoints is not None and len(result) else ""
-        return counts + points + best
+        more = [name for name, has in (("masks", result.masks), ("landmarks", result.keypoints)) if has is not None]
+        return counts + (f" with {' and '.join(more)}" if more and len(result) else "") + best
     if isinstance(result, Embedding):
         return f"vector of {len(result.vector)}, length {float(np.linalg.norm(result.vector)):.3f}"
     return _coverage(result)
@@ -45,6 +57,14 @@ def encode_png(image: AnyArray) -> bytes:
     done, data = cv2.imencode(".png", bgr)
     if not done:
         raise ValueError(f"pixels must be (H, W) or (H, W, 3) of 8 or 16 bit, got {image.dtype} {image.shape}")
+    return bytes(data)
+
+
+def encode_mask_png(mask: BoolArray) -> bytes:
+    """Encode ``(h, w)`` bool pixels at one bit each, without loss; no bytes where there are no pixels."""
+    if not mask.size:
+        return b""
+    _, data = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
     return bytes(data)
 
 
@@ -70,6 +90,11 @@ def _detection(result: Detections, i: int) -> dict[str, Any]:
         row["keypoints"] = result.keypoints[i].tolist()
     if result.polygons is not None:
         row["polygon"] = result.polygons[i].tolist()
+    if result.angles is not None:
+        row["angle"] = float(result.angles[i])
+    if result.masks is not None:
+        left, top, _, _ = pixel_windows(result.boxes[[i]])[0].tolist()
+        row["mask"] = {"left": left, "top": top, "png": base64.b64encode(encode_mask_png(result.masks[i])).decode()}
     return row
 
 

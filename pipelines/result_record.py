@@ -29,7 +29,7 @@ FIELDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
 
 
 def to_arrays(result: Result) -> dict[str, AnyArray]:
-    """One array a field that the result has; labels are the manifest's and stay out.
+    """One array a field that the result has; labels and skeleton are the manifest's and stay out.
 
     ``polygons`` are one ``(N, P, 2)`` array. ``masks`` are the bits of all of them, row by row, one after the other, in
     uint8 as ``numpy.packbits`` lays them; the boxes say how large each is.

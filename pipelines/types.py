@@ -64,6 +64,7 @@ class Detections:
         angles: ``(N,)`` float32 radians of boxes that turn, or ``None``: the direction of the edge from the first
             corner to the second, which an unturned box has along x, measured from x towards y (clockwise as seen).
             ``polygons`` are then the four corners, and ``boxes`` their bounds.
+        skeleton: pairs of indices into the ``K`` keypoints that a drawing joins; the same for every image of a model.
     """
 
     boxes: FloatArray
@@ -74,6 +75,7 @@ class Detections:
     polygons: tuple[FloatArray, ...] | None = None
     masks: tuple[BoolArray, ...] | None = None
     angles: FloatArray | None = None
+    skeleton: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -83,6 +85,9 @@ class Detections:
         _check_labels(self.labels, count)
         if self.keypoints is not None:
             _check("keypoints", self.keypoints, np.float32, (count, None, 3))
+        points = 0 if self.keypoints is None else self.keypoints.shape[1]
+        if not all(0 <= index < points for pair in self.skeleton for index in pair):
+            raise ValueError(f"skeleton must join some of {points} keypoints, got {self.skeleton}")
         if self.polygons is not None:
             if len(self.polygons) != count:
                 raise ValueError(f"polygons must be {count}, one a box, got {len(self.polygons)}")

@@ -160,6 +160,7 @@ def _write_detections(result: Detections) -> pb.Detections:
     if result.keypoints is not None:
         message.keypoints.per_object = result.keypoints.shape[1]
         message.keypoints.values.extend(result.keypoints.ravel().tolist())
+        message.keypoints.skeleton.extend(index for pair in result.skeleton for index in pair)
     if result.polygons is not None:
         message.polygons.SetInParent()
         for polygon in result.polygons:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from pipelines.specs.base import Count, OutputName, Positive, Probability, Resample, Spec
+from pipelines.specs.base import Count, Index, OutputName, Positive, Probability, Resample, Spec
 from pipelines.specs.decoders import Decoder
 from pipelines.specs.yolo import DflAngle, YoloDfl
 
@@ -73,7 +73,8 @@ Suppression: TypeAlias = Annotated[Nms | DiouNms | SoftLinearNms | SoftGaussianN
 class DetectionHead(Spec):
     """``decoder`` turns raw outputs into candidates at or above ``score_threshold``; ``nms`` null: all are kept.
 
-    Boxes that turn are suppressed by the IoU of the turned boxes, which only ``hard`` knows.
+    Boxes that turn are suppressed by the IoU of the turned boxes, which only ``hard`` knows. ``skeleton`` names the
+    pairs of keypoints, by index, that a drawing joins with a line; it acts on nothing else.
     """
 
     task: Literal["detection"]
@@ -81,6 +82,7 @@ class DetectionHead(Spec):
     score_threshold: Probability
     nms: Suppression | None
     max_detections: Count
+    skeleton: tuple[tuple[Index, Index], ...] = ()
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.boxes import area, clip
 from pipelines.decoders import DECODERS
 from pipelines.decoders.candidates import Candidates
-from pipelines.errors import InvalidRequestError
+from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import Affine
 from pipelines.manifest import ModelManifest
 from pipelines.masks_prototype import assemble_masks
@@ -51,6 +51,7 @@ class DetectionPipeline(ImageFront):
         self.check(options)
         threshold = _first(options.score_threshold, self._head.score_threshold)
         found = self._decode(outputs, self._head.decoder, row_hw=affine.dst_hw, score_threshold=threshold)
+        self._check_skeleton(found)
         kept, scores = _suppress(found, self._suppression(options), threshold)
         boxes = clip(affine.boxes_to_source(found.boxes[kept]), affine.src_hw)
         inside = np.flatnonzero(area(boxes) > 0)[: _first(options.max_detections, self._head.max_detections)]
@@ -67,7 +68,14 @@ class DetectionPipeline(ImageFront):
             else tuple(affine.points_to_source(found.polygons[i]) for i in kept.tolist()),
             masks=_masks(found, kept, boxes, affine),
             angles=None if found.angles is None else _angles_to_source(found.angles[kept], affine),
+            skeleton=self._head.skeleton,
         )
+
+    def _check_skeleton(self, found: Candidates) -> None:
+        points = 0 if found.keypoints is None else found.keypoints.shape[1]
+        highest = max((index for pair in self._head.skeleton for index in pair), default=-1)
+        if highest >= points:
+            raise ModelOutputError(f"the skeleton joins keypoint {highest}, the model has {points}")
 
     def _suppression(self, options: PredictOptions) -> Suppression | None:
         """The head's suppression with the request's threshold in its place."""

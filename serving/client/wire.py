@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,14 @@ def _read_detections(message: pb.Detections) -> Detections:
         polygons=polygons,
         masks=_read_masks(message.masks) if message.HasField("masks") else None,
         angles=_floats(message.angles.radians) if message.HasField("angles") else None,
+        skeleton=_read_skeleton(message.keypoints.skeleton),
     )
+
+
+def _read_skeleton(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    if len(indices) % 2:
+        raise ValueError(f"skeleton must hold pairs of indices, got {len(indices)} indices")
+    return tuple(zip(indices[::2], indices[1::2], strict=True))
 
 
 def _read_masks(message: pb.ObjectMasks) -> tuple[BoolArray, ...]:

@@ -35,7 +35,7 @@ NOT_GIVEN = (
     *("scale", "mean", "std", "resize_shorter", "size_rounding", "offset_rounding", "multiple_of", "rounding"),
     *("min_shorter", "max_longer", "pad_value", "pad_position", "scale_up", "output", "top_k", "threshold"),
     *("mask_resample", "embedding_dim", "normalize", "decoder", "decoder_field", "score_threshold", "max_detections"),
-    *("nms", "iou_threshold", "class_agnostic", "nms_candidates"),
+    *("nms", "iou_threshold", "class_agnostic", "nms_candidates", "skeleton"),
 )
 DETECTION = {"task": "detection", "activation": None, "score_threshold": 0.5, "iou_threshold": 0.4}
 INPUT = tensor("x", "batch", 3, 224, 320)
@@ -98,6 +98,17 @@ def test_a_decoder_field_that_is_no_json_is_text():
     flags = decoder_flags(probability_map())
     flags["decoder_field"] = [text.replace('"', "") for text in flags["decoder_field"]]
     assert recipe(**flags).head.decoder == probability_map()
+
+
+def test_a_skeleton_joins_keypoints():
+    assert recipe(**decoder_flags(center_heatmap())).head.skeleton == ()
+    assert recipe(**decoder_flags(center_heatmap()), skeleton="0-1,1-12").head.skeleton == ((0, 1), (1, 12))
+
+
+@pytest.mark.parametrize("text", ["", "0", "0-1,", "0-1-2", "a-b", "-1-2"])
+def test_a_skeleton_of_anything_else_is_refused(text: str):
+    with pytest.raises(FlagError, match="--skeleton must be pairs of keypoints, as 0-1,1-2"):
+        recipe(**decoder_flags(center_heatmap()), skeleton=text)
 
 
 def test_suppression_can_be_left_out():

@@ -1,9 +1,11 @@
 """Overlays show each part of a result, inside the picture, and leave the original alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipelines.draw import color_of, draw
+from pipelines.draw import MASK_OPACITY, color_of, draw
 from pipelines.types import Classification, Detections, Embedding, SegmentationMap
 
 GREY = np.full((120, 160, 3), 128, np.uint8)
@@ -62,6 +64,60 @@ def test_landmarks_and_polygons_are_drawn() -> None:
     outline = (np.array([[40, 60], [100, 70], [90, 110]], np.float32),)
     assert changed(draw(GREY, one_box((40, 50, 100, 110), keypoints=points)))[80, 70]
     assert changed(draw(GREY, one_box((40, 50, 100, 110), polygons=outline)))[65, 70]
+
+
+SKELETON_POINTS = np.array([[[50, 60, 0.9], [90, 60, 0.3], [90, 100, 0.29]]], np.float32)
+
+
+def test_keypoints_are_joined_by_the_skeleton_in_the_colour_of_the_class() -> None:
+    joined = one_box((40, 50, 100, 110), keypoints=SKELETON_POINTS, skeleton=((0, 1),))
+    assert tuple(draw(GREY, joined)[60, 70]) == color_of(0)
+    apart = one_box((40, 50, 100, 110), keypoints=SKELETON_POINTS)
+    assert not changed(draw(GREY, apart))[60, 70]
+
+
+def test_keypoints_of_low_score_and_their_lines_are_left_out() -> None:
+    drawn = draw(GREY, one_box((40, 50, 110, 115), keypoints=SKELETON_POINTS, skeleton=((0, 1), (1, 2))))
+    assert changed(drawn)[60, 90]
+    assert not changed(drawn)[80, 90]
+    assert not changed(drawn)[100, 90]
+
+
+def masked(bits: np.ndarray, *, class_id: int = 0) -> Detections:
+    """One object at (40, 50) with a mask."""
+    height, width = bits.shape
+    box = (40, 50, 40 + width, 50 + height)
+    return replace(one_box(box, masks=(bits,)), class_ids=np.array([class_id]), labels=())
+
+
+def test_an_instance_mask_tints_its_pixels_and_no_others() -> None:
+    bits = np.zeros((40, 60), np.bool_)
+    bits[10:30, 10:50] = True
+    drawn = draw(GREY, masked(bits, class_id=3))
+    expected = np.rint(128 * (1 - MASK_OPACITY) + np.array(color_of(3)) * MASK_OPACITY)
+    np.testing.assert_array_equal(drawn[70, 70], expected)
+    assert tuple(drawn[60, 70]) == color_of(3)  # its edge
+    outside = changed(drawn)[82:, :]
+    assert not outside.any()
+
+
+def test_a_hole_in_a_mask_stays_clear() -> None:
+    bits = np.ones((60, 60), np.bool_)
+    bits[20:50, 20:50] = False
+    assert not changed(draw(GREY, masked(bits)))[80:90, 70:80].any()
+
+
+def test_an_object_whose_mask_is_empty_shows_its_box() -> None:
+    drawn = draw(GREY, masked(np.zeros((40, 60), np.bool_)))
+    assert tuple(drawn[70, 40]) == color_of(0)
+
+
+def test_a_turned_box_is_drawn_by_its_corners() -> None:
+    corners = np.array([[70, 40], [110, 80], [70, 110], [30, 70]], np.float32)
+    turned = one_box((30, 40, 110, 110), polygons=(corners,), angles=np.array([0.8], np.float32))
+    drawn = changed(draw(GREY, turned))
+    assert drawn[60, 90]
+    assert not drawn[105, 105]
 
 
 def test_a_mask_tints_its_own_pixels_only() -> None:

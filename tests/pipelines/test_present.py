@@ -6,7 +6,7 @@ import json
 import cv2
 import numpy as np
 
-from pipelines.present import encode_png, summary, to_json
+from pipelines.present import encode_mask_png, encode_png, summary, to_json
 from pipelines.types import Classification, Detections, Embedding, SegmentationMap
 
 CLASSES = Classification(np.array([7, 2], np.int64), np.array([0.75, 0.125], np.float32), ("cup", "cat"))
@@ -55,6 +55,36 @@ def test_json_of_polygons_holds_their_points() -> None:
     assert to_json(found)["detections"][0]["polygon"] == outline.tolist()
 
 
+MASKED = Detections(
+    boxes=np.array([[3.5, 2, 6, 4], [1, 1, 1, 2]], np.float32),
+    scores=np.array([0.5, 0.25], np.float32),
+    class_ids=np.array([0, 0], np.int64),
+    labels=("cup", "cup"),
+    masks=(np.array([[0, 1, 1], [1, 0, 1]], np.bool_), np.empty((1, 0), np.bool_)),
+)
+
+
+def test_json_of_an_instance_mask_says_where_its_lossless_png_lies() -> None:
+    first, empty = (row["mask"] for row in to_json(MASKED)["detections"])
+    assert (first["left"], first["top"]) == (3, 2)
+    assert MASKED.masks is not None
+    np.testing.assert_array_equal(decode_png(first["png"]), MASKED.masks[0].astype(np.uint8) * 255)
+    assert empty == {"left": 1, "top": 1, "png": ""}
+
+
+def test_a_mask_takes_one_bit_a_pixel() -> None:
+    noise = np.random.default_rng(0).uniform(size=(256, 256)) < 0.5
+    assert len(encode_mask_png(noise)) < 1.1 * noise.size / 8
+
+
+def test_json_of_a_turned_box_holds_its_angle() -> None:
+    corners = np.array([[1, 1], [5, 1], [5, 4], [1, 4]], np.float32)
+    found = Detections(
+        FACES.boxes, FACES.scores, FACES.class_ids, polygons=(corners,), angles=np.array([0.5], np.float32)
+    )
+    assert to_json(found)["detections"][0]["angle"] == 0.5
+
+
 def test_json_of_a_mask_counts_pixels_and_carries_lossless_png() -> None:
     document = to_json(MASK)
     assert document["classes"][1] == {"class_id": 1, "pixels": 3, "fraction": 0.75, "label": "salient object"}
@@ -64,13 +94,14 @@ def test_json_of_a_mask_counts_pixels_and_carries_lossless_png() -> None:
 
 def test_every_result_becomes_a_json_document() -> None:
     vector = Embedding(np.array([0.6, 0.8], np.float32))
-    for result in (CLASSES, FACES, NOTHING, MASK, vector):
+    for result in (CLASSES, FACES, NOTHING, MASKED, MASK, vector):
         assert json.loads(json.dumps(to_json(result)))["task"]
 
 
 def test_summaries_read_as_a_person_would_say_them() -> None:
     assert summary(CLASSES) == "cup 75.0%, cat 12.5%"
     assert summary(FACES) == "1 face with landmarks (best score 0.50)"
+    assert summary(MASKED) == "2 cup with masks (best score 0.50)"
     assert summary(NOTHING) == "nothing found"
     assert summary(MASK) == "salient object 75.0%"
     assert summary(SegmentationMap(np.zeros((2, 2), np.uint8))) == "background only"

@@ -43,6 +43,8 @@ def turned_and_masked(**over: Any) -> Detections:
         ),
         pytest.param({"angles": f32([0, 1])}, r"angles must be float32 \(3,\)", id="angles missing"),
         pytest.param({"angles": np.zeros(3)}, "angles must be float32", id="angle dtype"),
+        pytest.param({"skeleton": ((0, 2),)}, "skeleton must join some of 2 keypoints", id="no such keypoint"),
+        pytest.param({"skeleton": ((0, 1),), "keypoints": None}, "join some of 0 keypoints", id="no keypoints"),
         pytest.param({"polygons": None}, "angles must come with polygons", id="no corners"),
         pytest.param({"polygons": (CORNERS[:3],) * 3}, r"turned boxes must be float32 \(4, 2\)", id="three corners"),
     ],

@@ -50,16 +50,19 @@ def detections(draw: st.DrawFn) -> Detections:
     count, points = draw(st.integers(0, 5)), draw(st.integers(0, 4))
     masked, turned = draw(st.booleans()), draw(st.booleans())
     boxes = draw(corners(count) if masked else arrays(count, 4))
+    keypoints = draw(arrays(count, points, 3)) if draw(st.booleans()) else None
+    joined = st.lists(st.tuples(*[st.integers(0, points - 1)] * 2), max_size=3) if points else st.just([])
     polygons = tuple(draw(arrays(4 if turned else draw(st.integers(0, 5)), 2)) for _ in range(count))
     return Detections(
         boxes=boxes,
         scores=draw(arrays(count)),
         class_ids=draw(ids(count)),
         labels=names(draw, count),
-        keypoints=draw(arrays(count, points, 3)) if draw(st.booleans()) else None,
+        keypoints=keypoints,
         polygons=polygons if turned or draw(st.booleans()) else None,
         masks=masks(draw, boxes) if masked else None,
         angles=draw(arrays(count)) if turned else None,
+        skeleton=() if keypoints is None else tuple(draw(joined)),
     )
 
 

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/ocella/v1/vision.proto\x12\tocella.v1\"\xa9\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.ocella.v1.PredictOptions\x12\x30\n\x0estream_options\x18\x06 \x01(\x0b\x32\x18.ocella.v1.StreamOptions\"\xfb\x01\n\x0ePredictOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12*\n\x0bmask_format\x18\x05 \x01(\x0e\x32\x15.ocella.v1.MaskFormat\x12\x0f\n\x07timings\x18\x06 \x01(\x08\x42\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detectionsB\x08\n\x06_top_k\"\x1f\n\rStreamOptions\x12\x0e\n\x06window\x18\x01 \x01(\x05\"\xf3\x02\n\x0fPredictResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12#\n\x05image\x18\x04 \x01(\x0b\x32\x14.ocella.v1.ImageSize\x12#\n\x07timings\x18\x05 \x01(\x0b\x32\x12.ocella.v1.Timings\x12\x33\n\x0e\x63lassification\x18\n \x01(\x0b\x32\x19.ocella.v1.ClassificationH\x00\x12+\n\ndetections\x18\x0b \x01(\x0b\x32\x15.ocella.v1.DetectionsH\x00\x12/\n\x0csegmentation\x18\x0c \x01(\x0b\x32\x17.ocella.v1.SegmentationH\x00\x12)\n\tembedding\x18\r \x01(\x0b\x32\x14.ocella.v1.EmbeddingH\x00\x12!\n\x05\x65rror\x18\x1e \x01(\x0b\x32\x10.ocella.v1.ErrorH\x00\x42\t\n\x07outcome\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"C\n\x0e\x43lassification\x12\x11\n\tclass_ids\x18\x01 \x03(\x03\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\xe8\x01\n\nDetections\x12\r\n\x05\x62oxes\x18\x01 \x03(\x02\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x11\n\tclass_ids\x18\x03 \x03(\x03\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\'\n\tkeypoints\x18\x05 \x01(\x0b\x32\x14.ocella.v1.Keypoints\x12%\n\x08polygons\x18\x06 \x01(\x0b\x32\x13.ocella.v1.Polygons\x12%\n\x05masks\x18\x07 \x01(\x0b\x32\x16.ocella.v1.ObjectMasks\x12!\n\x06\x61ngles\x18\x08 \x01(\x0b\x32\x11.ocella.v1.Angles\"/\n\tKeypoints\x12\x12\n\nper_object\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\")\n\x08Polygons\x12\r\n\x05sizes\x18\x01 \x03(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\"5\n\x0bObjectMasks\x12&\n\x07objects\x18\x01 \x03(\x0b\x32\x15.ocella.v1.ObjectMask\"V\n\nObjectMask\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x05 \x03(\r\"\x19\n\x06\x41ngles\x12\x0f\n\x07radians\x18\x01 \x03(\x02\"\x86\x01\n\x0cSegmentation\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rclass_map_png\x18\x02 \x01(\x0c\x12\x16\n\talpha_png\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12)\n\x0b\x63lass_masks\x18\x04 \x03(\x0b\x32\x14.ocella.v1.ClassMaskB\x0c\n\n_alpha_png\"-\n\tClassMask\x12\x10\n\x08\x63lass_id\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x02 \x03(\r\"\x1b\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"n\n\x07Timings\x12\x10\n\x08\x64\x65\x63ode_s\x18\x01 \x01(\x01\x12\x14\n\x0cpreprocess_s\x18\x02 \x01(\x01\x12\x0f\n\x07queue_s\x18\x03 \x01(\x01\x12\x13\n\x0binference_s\x18\x04 \x01(\x01\x12\x15\n\rpostprocess_s\x18\x05 \x01(\x01\"d\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1a\n\rretry_after_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_retry_after_s\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.ocella.v1.ModelStatus\"Y\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"6\n\x14\x44\x65scribeModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\x83\x01\n\x15\x44\x65scribeModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rmanifest_json\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\x05\x12\x0e\n\x06golden\x18\x06 \x01(\t*S\n\nMaskFormat\x12\x1b\n\x17MASK_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x01\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x02\x32\xb5\x02\n\x06Vision\x12@\n\x07Predict\x12\x19.ocella.v1.PredictRequest\x1a\x1a.ocella.v1.PredictResponse\x12J\n\rPredictStream\x12\x19.ocella.v1.PredictRequest\x1a\x1a.ocella.v1.PredictResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.ocella.v1.ListModelsRequest\x1a\x1d.ocella.v1.ListModelsResponse\x12R\n\rDescribeModel\x12\x1f.ocella.v1.DescribeModelRequest\x1a .ocella.v1.DescribeModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/ocella/v1/vision.proto\x12\tocella.v1\"\xa9\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\n\n\x02id\x18\x04 \x01(\t\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.ocella.v1.PredictOptions\x12\x30\n\x0estream_options\x18\x06 \x01(\x0b\x32\x18.ocella.v1.StreamOptions\"\xfb\x01\n\x0ePredictOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12*\n\x0bmask_format\x18\x05 \x01(\x0e\x32\x15.ocella.v1.MaskFormat\x12\x0f\n\x07timings\x18\x06 \x01(\x08\x42\x12\n\x10_score_thresholdB\x10\n\x0e_iou_thresholdB\x11\n\x0f_max_detectionsB\x08\n\x06_top_k\"\x1f\n\rStreamOptions\x12\x0e\n\x06window\x18\x01 \x01(\x05\"\xf3\x02\n\x0fPredictResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12#\n\x05image\x18\x04 \x01(\x0b\x32\x14.ocella.v1.ImageSize\x12#\n\x07timings\x18\x05 \x01(\x0b\x32\x12.ocella.v1.Timings\x12\x33\n\x0e\x63lassification\x18\n \x01(\x0b\x32\x19.ocella.v1.ClassificationH\x00\x12+\n\ndetections\x18\x0b \x01(\x0b\x32\x15.ocella.v1.DetectionsH\x00\x12/\n\x0csegmentation\x18\x0c \x01(\x0b\x32\x17.ocella.v1.SegmentationH\x00\x12)\n\tembedding\x18\r \x01(\x0b\x32\x14.ocella.v1.EmbeddingH\x00\x12!\n\x05\x65rror\x18\x1e \x01(\x0b\x32\x10.ocella.v1.ErrorH\x00\x42\t\n\x07outcome\"*\n\tImageSize\x12\r\n\x05width\x18\x01 \x01(\x05\x12\x0e\n\x06height\x18\x02 \x01(\x05\"C\n\x0e\x43lassification\x12\x11\n\tclass_ids\x18\x01 \x03(\x03\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\xe8\x01\n\nDetections\x12\r\n\x05\x62oxes\x18\x01 \x03(\x02\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x11\n\tclass_ids\x18\x03 \x03(\x03\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\'\n\tkeypoints\x18\x05 \x01(\x0b\x32\x14.ocella.v1.Keypoints\x12%\n\x08polygons\x18\x06 \x01(\x0b\x32\x13.ocella.v1.Polygons\x12%\n\x05masks\x18\x07 \x01(\x0b\x32\x16.ocella.v1.ObjectMasks\x12!\n\x06\x61ngles\x18\x08 \x01(\x0b\x32\x11.ocella.v1.Angles\"A\n\tKeypoints\x12\x12\n\nper_object\x18\x01 \x01(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x10\n\x08skeleton\x18\x03 \x03(\x05\")\n\x08Polygons\x12\r\n\x05sizes\x18\x01 \x03(\x05\x12\x0e\n\x06values\x18\x02 \x03(\x02\"5\n\x0bObjectMasks\x12&\n\x07objects\x18\x01 \x03(\x0b\x32\x15.ocella.v1.ObjectMask\"V\n\nObjectMask\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x05 \x03(\r\"\x19\n\x06\x41ngles\x12\x0f\n\x07radians\x18\x01 \x03(\x02\"\x86\x01\n\x0cSegmentation\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x15\n\rclass_map_png\x18\x02 \x01(\x0c\x12\x16\n\talpha_png\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12)\n\x0b\x63lass_masks\x18\x04 \x03(\x0b\x32\x14.ocella.v1.ClassMaskB\x0c\n\n_alpha_png\"-\n\tClassMask\x12\x10\n\x08\x63lass_id\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ounts\x18\x02 \x03(\r\"\x1b\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x03(\x02\"n\n\x07Timings\x12\x10\n\x08\x64\x65\x63ode_s\x18\x01 \x01(\x01\x12\x14\n\x0cpreprocess_s\x18\x02 \x01(\x01\x12\x0f\n\x07queue_s\x18\x03 \x01(\x01\x12\x13\n\x0binference_s\x18\x04 \x01(\x01\x12\x15\n\rpostprocess_s\x18\x05 \x01(\x01\"d\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x1a\n\rretry_after_s\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_retry_after_s\"\x13\n\x11ListModelsRequest\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.ocella.v1.ModelStatus\"Y\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\r\n\x05ready\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\"6\n\x14\x44\x65scribeModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\x83\x01\n\x15\x44\x65scribeModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rmanifest_json\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\x05\x12\x0e\n\x06golden\x18\x06 \x01(\t*S\n\nMaskFormat\x12\x1b\n\x17MASK_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0fMASK_FORMAT_PNG\x10\x01\x12\x13\n\x0fMASK_FORMAT_RLE\x10\x02\x32\xb5\x02\n\x06Vision\x12@\n\x07Predict\x12\x19.ocella.v1.PredictRequest\x1a\x1a.ocella.v1.PredictResponse\x12J\n\rPredictStream\x12\x19.ocella.v1.PredictRequest\x1a\x1a.ocella.v1.PredictResponse(\x01\x30\x01\x12I\n\nListModels\x12\x1c.ocella.v1.ListModelsRequest\x1a\x1d.ocella.v1.ListModelsResponse\x12R\n\rDescribeModel\x12\x1f.ocella.v1.DescribeModelRequest\x1a .ocella.v1.DescribeModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.ocella.v1.vision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MASKFORMAT']._serialized_start=2278
-  _globals['_MASKFORMAT']._serialized_end=2361
+  _globals['_MASKFORMAT']._serialized_start=2296
+  _globals['_MASKFORMAT']._serialized_end=2379
   _globals['_PREDICTREQUEST']._serialized_start=45
   _globals['_PREDICTREQUEST']._serialized_end=214
   _globals['_PREDICTOPTIONS']._serialized_start=217
@@ -48,35 +48,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTIONS']._serialized_start=991
   _globals['_DETECTIONS']._serialized_end=1223
   _globals['_KEYPOINTS']._serialized_start=1225
-  _globals['_KEYPOINTS']._serialized_end=1272
-  _globals['_POLYGONS']._serialized_start=1274
-  _globals['_POLYGONS']._serialized_end=1315
-  _globals['_OBJECTMASKS']._serialized_start=1317
-  _globals['_OBJECTMASKS']._serialized_end=1370
-  _globals['_OBJECTMASK']._serialized_start=1372
-  _globals['_OBJECTMASK']._serialized_end=1458
-  _globals['_ANGLES']._serialized_start=1460
-  _globals['_ANGLES']._serialized_end=1485
-  _globals['_SEGMENTATION']._serialized_start=1488
-  _globals['_SEGMENTATION']._serialized_end=1622
-  _globals['_CLASSMASK']._serialized_start=1624
-  _globals['_CLASSMASK']._serialized_end=1669
-  _globals['_EMBEDDING']._serialized_start=1671
-  _globals['_EMBEDDING']._serialized_end=1698
-  _globals['_TIMINGS']._serialized_start=1700
-  _globals['_TIMINGS']._serialized_end=1810
-  _globals['_ERROR']._serialized_start=1812
-  _globals['_ERROR']._serialized_end=1912
-  _globals['_LISTMODELSREQUEST']._serialized_start=1914
-  _globals['_LISTMODELSREQUEST']._serialized_end=1933
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1935
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1995
-  _globals['_MODELSTATUS']._serialized_start=1997
-  _globals['_MODELSTATUS']._serialized_end=2086
-  _globals['_DESCRIBEMODELREQUEST']._serialized_start=2088
-  _globals['_DESCRIBEMODELREQUEST']._serialized_end=2142
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=2145
-  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=2276
-  _globals['_VISION']._serialized_start=2364
-  _globals['_VISION']._serialized_end=2673
+  _globals['_KEYPOINTS']._serialized_end=1290
+  _globals['_POLYGONS']._serialized_start=1292
+  _globals['_POLYGONS']._serialized_end=1333
+  _globals['_OBJECTMASKS']._serialized_start=1335
+  _globals['_OBJECTMASKS']._serialized_end=1388
+  _globals['_OBJECTMASK']._serialized_start=1390
+  _globals['_OBJECTMASK']._serialized_end=1476
+  _globals['_ANGLES']._serialized_start=1478
+  _globals['_ANGLES']._serialized_end=1503
+  _globals['_SEGMENTATION']._serialized_start=1506
+  _globals['_SEGMENTATION']._serialized_end=1640
+  _globals['_CLASSMASK']._serialized_start=1642
+  _globals['_CLASSMASK']._serialized_end=1687
+  _globals['_EMBEDDING']._serialized_start=1689
+  _globals['_EMBEDDING']._serialized_end=1716
+  _globals['_TIMINGS']._serialized_start=1718
+  _globals['_TIMINGS']._serialized_end=1828
+  _globals['_ERROR']._serialized_start=1830
+  _globals['_ERROR']._serialized_end=1930
+  _globals['_LISTMODELSREQUEST']._serialized_start=1932
+  _globals['_LISTMODELSREQUEST']._serialized_end=1951
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1953
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2013
+  _globals['_MODELSTATUS']._serialized_start=2015
+  _globals['_MODELSTATUS']._serialized_end=2104
+  _globals['_DESCRIBEMODELREQUEST']._serialized_start=2106
+  _globals['_DESCRIBEMODELREQUEST']._serialized_end=2160
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_start=2163
+  _globals['_DESCRIBEMODELRESPONSE']._serialized_end=2294
+  _globals['_VISION']._serialized_start=2382
+  _globals['_VISION']._serialized_end=2691
 # @@protoc_insertion_point(module_scope)

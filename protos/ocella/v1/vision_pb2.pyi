@@ -117,12 +117,14 @@ class Detections(_message.Message):
     def __init__(self, boxes: _Optional[_Iterable[float]] = ..., scores: _Optional[_Iterable[float]] = ..., class_ids: _Optional[_Iterable[int]] = ..., labels: _Optional[_Iterable[str]] = ..., keypoints: _Optional[_Union[Keypoints, _Mapping]] = ..., polygons: _Optional[_Union[Polygons, _Mapping]] = ..., masks: _Optional[_Union[ObjectMasks, _Mapping]] = ..., angles: _Optional[_Union[Angles, _Mapping]] = ...) -> None: ...
 
 class Keypoints(_message.Message):
-    __slots__ = ("per_object", "values")
+    __slots__ = ("per_object", "values", "skeleton")
     PER_OBJECT_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    SKELETON_FIELD_NUMBER: _ClassVar[int]
     per_object: int
     values: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, per_object: _Optional[int] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
+    skeleton: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, per_object: _Optional[int] = ..., values: _Optional[_Iterable[float]] = ..., skeleton: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Polygons(_message.Message):
     __slots__ = ("sizes", "values")

@@ -156,6 +156,18 @@ def test_keypoints_come_back_unclipped_with_score_one() -> None:
     np.testing.assert_allclose(found.keypoints, [[[187.5, 237.5, 1]]], rtol=1e-6)
 
 
+def test_the_skeleton_of_the_head_comes_with_its_keypoints() -> None:
+    decoder = dfl({"extra": "keypoints", "num": 2, "scored": False})
+    found = run(columns((64, 32, 8, 8, 0.9, 1, 2, 3, 4)), decoder=decoder, skeleton=((1, 0),))
+    assert found.skeleton == ((1, 0),)
+
+
+def test_a_skeleton_of_other_keypoints_is_refused() -> None:
+    decoder = center_heatmap(size_encoding="linear", center_shift=0.0, axis_order="xy")
+    with pytest.raises(ModelOutputError, match="the skeleton joins keypoint 1, the model has 1"):
+        run(maps([], landmark=6), decoder=decoder, skeleton=((0, 1),))
+
+
 def test_polygons_come_back_unclipped_while_their_boxes_are_clipped() -> None:
     probabilities = np.zeros((1, 64, 128), np.float32)
     probabilities[0, 0:21, 60:71] = 0.75  # pixel centres 60..70, 0..20: d = 10 * 20 * 1.5 / 60 = 5

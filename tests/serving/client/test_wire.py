@@ -77,6 +77,8 @@ def test_a_version_that_no_field_can_hold_is_refused_before_it_is_sent():
     "response",
     [
         pb.PredictResponse(),
+        pb.PredictResponse(detections=pb.Detections(keypoints=pb.Keypoints(per_object=3, skeleton=[0, 1, 2]))),
+        pb.PredictResponse(detections=pb.Detections(keypoints=pb.Keypoints(per_object=3, skeleton=[0, 3]))),
         pb.PredictResponse(detections=pb.Detections(boxes=[1, 2, 3], scores=[0.5], class_ids=[0])),
         pb.PredictResponse(detections=pb.Detections(boxes=[1, 2, 3, 4], scores=[0.5])),
         pb.PredictResponse(classification=pb.Classification(class_ids=[1], scores=[0.5], labels=["a", "b"])),
@@ -110,7 +112,20 @@ def test_a_version_that_no_field_can_hold_is_refused_before_it_is_sent():
             segmentation=pb.Segmentation(class_masks=[pb.ClassMask(class_id=1, counts=[1, 1])]),
         ),
     ],
-    ids=["nothing", "boxes", "classes", "labels", "polygons", "mask runs", "mask size", "angles", "png", "runs"],
+    ids=[
+        "nothing",
+        "odd skeleton",
+        "skeleton",
+        "boxes",
+        "classes",
+        "labels",
+        "polygons",
+        "mask runs",
+        "mask size",
+        "angles",
+        "png",
+        "runs",
+    ],
 )
 def test_an_answer_that_does_not_fit_together_is_the_servers_fault(response: pb.PredictResponse):
     with pytest.raises(ServerFaultError):
