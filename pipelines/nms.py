@@ -106,7 +106,7 @@ def greedy(
     kept = []
     while len(waiting):
         block, waiting = waiting[:_BLOCK], waiting[_BLOCK:]
-        winners = block[_settle(struck(block, block))]
+        winners = block[settle(struck(block, block))]
         kept.append(winners)
         strips = [waiting[i : i + _STRIP] for i in range(0, len(waiting), _STRIP)]
         survivors = [strip[~struck(winners, strip).any(axis=0)] for strip in strips]
@@ -138,7 +138,7 @@ def _greedy_in_groups(boxes: FloatArray, ends: Indices, overlap: Overlap, thresh
     return kept
 
 
-def _settle(overlaps: NDArray[np.bool_]) -> NDArray[Any]:
+def settle(overlaps: NDArray[np.bool_]) -> NDArray[Any]:
     """Mask of the kept of ``N`` boxes, best first, from their ``(N, N)`` table of overlaps."""
     later = np.triu(overlaps, k=1)
     kept = np.ones(len(overlaps), dtype=bool)

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.boxes import area
-from pipelines.nms import Indices, best_first
+from pipelines.nms import Indices, best_first, settle
 from pipelines.types import AnyArray, FloatArray
 
 _NOTHING = 1e-12  # of the unit square; sums of 36 terms in float64 leave about 1e-15 of boxes that lie apart.
+_BLOCK = 64
+_PAIRS = 4096  # at once: 7 MB of corners.
 _ROUNDING = 1e-5  # corners are float32, 24 bits: their areas are off by less.
 
 
@@ -66,29 +68,39 @@ def rotated_nms(
     """
     order = best_first(scores, candidates)
     corners, class_ids = corners[order], class_ids[order]
-    bounds = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1).astype(np.float64)
+    bounds = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
     areas = _areas(corners.astype(np.float64))
-    waiting, kept = np.arange(len(order)), []
-    while len(waiting):
-        best, waiting = waiting[:1], waiting[1:]
-        kept.append(best)
+
+    def struck(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
         # Nothing shares more than its bounds do, or than its own area: most pairs end here, at little cost.
-        shared = np.minimum(_shared_bounds(bounds[best], bounds[waiting]), np.minimum(areas[best], areas[waiting]))
-        rivals = shared > iou_threshold * (areas[best] + areas[waiting] - shared) * (1 - _ROUNDING)
+        own, others = areas[rows][:, None], areas[columns][None, :]
+        shared = np.minimum(_shared_bounds(bounds[rows][:, None], bounds[columns][None, :]), np.minimum(own, others))
+        over = shared > iou_threshold * (own + others - shared) * (1 - _ROUNDING)
+        over &= rows[:, None] < columns[None, :]
         if not class_agnostic:
-            rivals &= class_ids[waiting] == class_ids[best]
-        near = np.flatnonzero(rivals)
-        over = rotated_iou(np.broadcast_to(corners[best], (len(near), 4, 2)), corners[waiting[near]]) > iou_threshold
-        waiting = np.delete(waiting, near[over])
-    return order[np.concatenate(kept)] if kept else order
+            over &= class_ids[rows][:, None] == class_ids[columns][None, :]
+        i, j = np.nonzero(over)
+        for start in range(0, len(i), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            overlaps = rotated_iou(corners[rows[i[part]]], corners[columns[j[part]]])
+            over[i[part], j[part]] = overlaps > iou_threshold
+        return over
+
+    waiting, kept = np.arange(len(order)), [np.empty(0, np.intp)]
+    while len(waiting):
+        block, waiting = waiting[:_BLOCK], waiting[_BLOCK:]
+        winners = block[settle(struck(block, block))]
+        kept.append(winners)
+        waiting = waiting[~struck(winners, waiting).any(axis=0)]
+    return order[np.concatenate(kept)]
 
 
 def _areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.abs(_cross(corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]))
 
 
-def _shared_bounds(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return area(np.concatenate((np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])), axis=1))
+def _shared_bounds(a: FloatArray, b: FloatArray) -> NDArray[np.float64]:
+    return area(np.concatenate((np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])), axis=-1))
 
 
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -77,8 +78,11 @@ def test_a_box_without_area_overlaps_nothing() -> None:
     assert rotated_iou(UNIT, flat) == 0
 
 
+@pytest.mark.parametrize("block", [4, 64], ids=["many blocks", "one block"])
 @given(st.integers(0, 10_000), st.integers(0, 25), st.sampled_from([0.0, 0.2, 0.6]), st.booleans())
-def test_suppression_equals_the_naive_loop(seed: int, count: int, threshold: float, class_agnostic: bool) -> None:
+def test_suppression_equals_the_naive_loop(
+    block: int, seed: int, count: int, threshold: float, class_agnostic: bool
+) -> None:
     random = np.random.default_rng(seed)
     corners, class_ids = turned(seed, count), random.integers(0, 3, count)
     scores = f32(random.integers(0, 8, count) / 8)
@@ -87,9 +91,10 @@ def test_suppression_equals_the_naive_loop(seed: int, count: int, threshold: flo
         rivals = [j for j in kept if class_agnostic or class_ids[i] == class_ids[j]]
         if all(rotated_iou(corners[[j]], corners[[i]])[0] <= threshold for j in rivals):
             kept.append(i)
-    found = rotated_nms(
-        corners, scores, class_ids, iou_threshold=threshold, class_agnostic=class_agnostic, candidates=20
-    )
+    with patch.multiple("pipelines.rotated_nms", _BLOCK=block, _PAIRS=3):
+        found = rotated_nms(
+            corners, scores, class_ids, iou_threshold=threshold, class_agnostic=class_agnostic, candidates=20
+        )
     assert found.tolist() == kept
 
 
