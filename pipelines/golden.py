@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class GoldenReport:
         raw_ratio: largest difference of a raw output as a part of its tolerance.
         compared: decoded values compared.
         excluded: decoded values left out as near-ties.
+        row_s: seconds of the fastest run of one row, the first one aside where there are several.
     """
 
     reference: str
@@ -51,6 +53,7 @@ class GoldenReport:
     raw_ratio: float
     compared: int
     excluded: int
+    row_s: float
 
     @property
     def meaning(self) -> str:
@@ -95,6 +98,7 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
     tolerance = _raw_tolerance(golden, session.provider)
     levels, fraction, ratio, compared, excluded = 0, 0.0, 0.0, 0, 0
     rows: list[tuple[AnyArray, dict[str, AnyArray]]] = []
+    seconds: list[float] = []
     for sample in golden.samples:
         where = f"golden sample {sample.image}"
         record = _read_record(folder / sample.record)
@@ -104,7 +108,9 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
         found = _compare_pixels(pixels, record, golden.tolerance, where)
         levels, fraction = max(levels, found[0]), max(fraction, found[1])
         row = normalize(pixels, manifest.image)
+        start = time.monotonic()
         outputs = _run(session, row, where)
+        seconds.append(time.monotonic() - start)
         rows.append((row, outputs))
         for name in outputs:
             ratio = max(ratio, _compare_raw(name, outputs[name], record, tolerance, where))
@@ -125,7 +131,8 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
         text = f"golden samples must hold more decoded results than near-ties, got {compared} and {excluded}"
         raise GoldenMismatchError(text, step=DECODED)
     ratio = max(ratio, _compare_batch(session, rows, tolerance))
-    return GoldenReport(golden.reference, session.provider, levels, fraction, ratio, compared, excluded)
+    row_s = min(seconds[1:] or seconds)  # the first run allocates.
+    return GoldenReport(golden.reference, session.provider, levels, fraction, ratio, compared, excluded, row_s)
 
 
 def _sample_index(values: AnyArray) -> AnyArray:
