@@ -63,8 +63,15 @@ def find_package(path: Path) -> Path:
 def load_package(path: Path, *, options: SessionOptions | None = None, replay_golden: bool = True) -> LoadedModel:
     """Check files, seal and graph, create the session, replay the golden samples on its provider.
 
-    Raises PackageError; its subclass says which check failed.
+    Raises PackageError; its subclass says which check failed. A file that may not be read is a PackageError, too.
     """
+    try:
+        return _load(path, options, replay_golden=replay_golden)
+    except OSError as error:
+        raise PackageError(f"{error.filename or path} cannot be read: {error.strerror}") from error
+
+
+def _load(path: Path, options: SessionOptions | None, *, replay_golden: bool) -> LoadedModel:
     folder = find_package(path)
     manifest = read_manifest(folder)
     check_files(folder, manifest)

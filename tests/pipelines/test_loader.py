@@ -1,5 +1,6 @@
 """Loading a package: each check refuses by its own name, and a good package answers."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_a_broken_package_is_refused_by_name(
         load_package(copy)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden/sample-0.npz", "manifest.json"])
+def test_a_file_that_may_not_be_read_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The user of these tests may be root, whom no mode stops; so the system's refusal is played."""
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        if path == copy / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PackageError, match=f"{name} cannot be read: Permission denied"):
+        load_package(copy)
 
 
 def fit_checksum(folder: Path, name: str) -> None:
