@@ -155,6 +155,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     scale_up: Annotated[bool | None, typer.Option(rich_help_panel=_FIT, help="letterbox: small images too.")] = None,
     output: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Graph output to read.")] = None,
     activation: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="softmax, sigmoid, none ...")] = None,
+    temperature: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Logits are divided by it.")] = None,
     top_k: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Classes to return.")] = None,
     threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of a mask's foreground.")] = None,
     mask_resample: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Kernel back to the image.")] = None,
@@ -167,7 +168,9 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
             metavar="FIELD=VALUE", rich_help_panel=_HEAD, help="A field of the decoder; VALUE is JSON or text."
         ),
     ] = None,
-    score_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Least score.")] = None,
+    score_threshold: Annotated[
+        float | None, typer.Option(rich_help_panel=_HEAD, help="Least score; classification: of many labels.")
+    ] = None,
     max_detections: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Most detections.")] = None,
     skeleton: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Keypoints to join: 0-1,1-2.")] = None,
     nms: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Suppress overlaps; the default.")] = None,

@@ -35,7 +35,7 @@ FIT_DEFAULTS: Mapping[str, Flags] = {
     "none": {},
 }
 HEAD_DEFAULTS: Mapping[str, Flags] = {
-    "classification": {"top_k": 5},
+    "classification": {"temperature": 1.0, "score_threshold": None, "top_k": 5},
     "detection": {"max_detections": 300, "skeleton": ()},
     "segmentation": {"threshold": 0.5, "mask_resample": "opencv_linear"},
     "embedding": {"normalize": True},

@@ -1,4 +1,4 @@
-"""Softmax and sigmoid that neither overflow nor warn."""
+"""Softmax, its logarithm and sigmoid, none of which overflows or warns."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ def softmax(logits: FloatArray, *, axis: int = -1) -> FloatArray:
         powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     powers /= powers.sum(axis=axis, keepdims=True)
     return powers
+
+
+def log_softmax(logits: FloatArray, *, axis: int = -1) -> FloatArray:
+    """Natural logarithm of :func:`softmax`; float32, finite where the probability itself is too small for float32."""
+    # As above; the sum is at least 1, so its logarithm is 0 or more.
+    with np.errstate(over="ignore"):
+        lowered = np.maximum(logits - logits.max(axis=axis, keepdims=True), -np.finfo(np.float32).max)
+    return lowered - np.log(np.exp(lowered).sum(axis=axis, keepdims=True))
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:

@@ -40,7 +40,7 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Cuts:
-    """Where a detection can appear or vanish: the thresholds that were in force; ``None`` where there is none.
+    """Where a detection or label can appear or vanish: the thresholds that were in force; ``None`` where there is none.
 
     ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``; boxes
     that turn are compared by their own IoU.
@@ -57,7 +57,7 @@ def compare_results(expected: Result, got: Result, tolerance: GoldenTolerance, c
     if isinstance(expected, Detections) and isinstance(got, Detections):
         return _compare_detections(expected, got, tolerance, cuts)
     if isinstance(expected, Classification) and isinstance(got, Classification):
-        return _compare_classes(expected, got, tolerance)
+        return _compare_classes(expected, got, tolerance, cuts)
     if isinstance(expected, SegmentationMap) and isinstance(got, SegmentationMap):
         return _compare_masks(expected, got, tolerance)
     if isinstance(expected, Embedding) and isinstance(got, Embedding):
@@ -65,22 +65,33 @@ def compare_results(expected: Result, got: Result, tolerance: GoldenTolerance, c
     raise TypeError(f"results must be of one type, got {type(expected).__name__} and {type(got).__name__}")
 
 
-def _compare_classes(expected: Classification, got: Classification, tolerance: GoldenTolerance) -> Agreement:
-    if len(expected) != len(got):
+def _compare_classes(
+    expected: Classification, got: Classification, tolerance: GoldenTolerance, cuts: Cuts
+) -> Agreement:
+    if cuts.score_threshold is None and len(expected) != len(got):
         return Agreement(0, problem=f"{len(got)} classes, the reference has {len(expected)}")
+    reference = dict(zip(expected.class_ids.tolist(), expected.scores.tolist(), strict=True))
     scores = dict(zip(got.class_ids.tolist(), got.scores.tolist(), strict=True))
-    floor = float(got.scores.min(initial=1.0))
+    shared = reference.keys() & scores.keys()
+    for class_id in shared:
+        if abs(scores[class_id] - reference[class_id]) > tolerance.score:
+            text = f"class {class_id} has score {scores[class_id]:.5f}, the reference {reference[class_id]:.5f}"
+            return Agreement(len(reference), problem=text)
     excluded = 0
-    for class_id, score in zip(expected.class_ids.tolist(), expected.scores.tolist(), strict=True):
-        if class_id in scores:
-            if abs(scores[class_id] - score) > tolerance.score:
-                text = f"class {class_id} has score {scores[class_id]:.5f}, the reference {score:.5f}"
-                return Agreement(len(expected), excluded, text)
-        elif score - floor <= tolerance.score:  # it tied for the last places.
-            excluded += 1
-        else:
-            return Agreement(len(expected), excluded, f"class {class_id} (score {score:.5f}) is not among the best")
-    return Agreement(len(expected) - excluded, excluded)
+    for side, other, verb in ((reference, scores, "is not among the best"), (scores, reference, "is new")):
+        lost = [(class_id, score) for class_id, score in side.items() if class_id not in shared]
+        for class_id, score in lost:
+            if not _is_last(score, other, len(side), tolerance, cuts):
+                return Agreement(len(reference), excluded, f"class {class_id} (score {score:.5f}) {verb}")
+        excluded = max(excluded, len(lost))  # a class that tied for the last place went, another came.
+    return Agreement(len(shared), excluded)
+
+
+def _is_last(score: float, other: dict[int, float], count: int, tolerance: GoldenTolerance, cuts: Cuts) -> bool:
+    """Whether a class may be missing among ``other``: at the threshold, or tied for the last of ``count`` places."""
+    if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
+        return True
+    return len(other) >= count and score - min(other.values()) <= tolerance.score
 
 
 def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: GoldenTolerance) -> Agreement:

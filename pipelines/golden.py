@@ -20,7 +20,7 @@ from pipelines.options import PredictOptions
 from pipelines.preprocess import fit_pixels, normalize
 from pipelines.result_record import from_arrays, to_arrays
 from pipelines.session import Session, run_one, split_rows
-from pipelines.specs import DetectionHead, DiouNms
+from pipelines.specs import ClassificationHead, DetectionHead, DiouNms
 from pipelines.types import AnyArray, Result
 
 if TYPE_CHECKING:
@@ -173,13 +173,16 @@ def _read_result(task: str, record: Mapping[str, AnyArray], index: int, where: s
 
 def _cuts(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
     head = manifest.head
-    if not isinstance(head, DetectionHead):
+    if not isinstance(head, ClassificationHead | DetectionHead):
         return Cuts()
     score, iou = options.score_threshold, options.iou_threshold
+    score = head.score_threshold if score is None else score
+    if isinstance(head, ClassificationHead):
+        return Cuts(score_threshold=score)
     if iou is None:
         iou = getattr(head.nms, "iou_threshold", None)
     return Cuts(
-        score_threshold=head.score_threshold if score is None else score,
+        score_threshold=score,
         iou_threshold=iou,
         overlap=diou_matrix if isinstance(head.nms, DiouNms) else iou_matrix,
         max_detections=head.max_detections,

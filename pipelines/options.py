@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pipelines.errors import InvalidRequestError
 
 ACTING_OPTIONS = {
-    "classification": frozenset({"top_k"}),
+    "classification": frozenset({"score_threshold", "top_k"}),
     "detection": frozenset({"score_threshold", "iou_threshold", "max_detections"}),
     "segmentation": frozenset({"score_threshold"}),
     "embedding": frozenset[str](),
@@ -21,7 +21,8 @@ class PredictOptions:
     """What a request may change; ``None`` means the manifest's own value.
 
     Attributes:
-        score_threshold: least score of a detection, or least foreground probability of a pixel; 0 to 1.
+        score_threshold: least score of a detection or of a class of a multi-label model, or least foreground
+            probability of a pixel; 0 to 1.
         iou_threshold: of non-maximum suppression; 0 to 1.
         max_detections: most detections to return; 1 to 100,000.
         top_k: most classes to return; 1 to 100,000.

@@ -31,7 +31,8 @@ class Classification:
 
     Attributes:
         class_ids: ``(K,)`` int64.
-        scores: ``(K,)`` float32, descending; probabilities unless the head's activation is ``none``.
+        scores: ``(K,)`` float32, descending; probabilities, or their natural logarithms where the head's activation is
+            ``log_softmax``, or what the graph answers where it is ``none``.
         labels: ``K`` class names, or empty where the model has none.
     """
 

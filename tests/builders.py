@@ -137,7 +137,14 @@ def nms(**over: Any) -> Nms:
 
 
 def classification_head(**over: Any) -> ClassificationHead:
-    fields: dict[str, Any] = {"task": "classification", "output": "logits", "activation": "softmax", "top_k": 5}
+    fields: dict[str, Any] = {
+        "task": "classification",
+        "output": "logits",
+        "activation": "softmax",
+        "temperature": 1.0,
+        "score_threshold": None,
+        "top_k": 5,
+    }
     return ClassificationHead(**(fields | over))
 
 

@@ -79,7 +79,9 @@ RECIPE = ZooRecipe(
         std=(128.0, 128.0, 128.0),
         in_graph=(),
     ),
-    head=ClassificationHead(task="classification", output=OUTPUT, activation="softmax", top_k=5),
+    head=ClassificationHead(
+        task="classification", output=OUTPUT, activation="softmax", temperature=1.0, score_threshold=None, top_k=5
+    ),
     reference="torch",
     samples=("chelsea", "coffee"),
     options=(DEFAULTS,),

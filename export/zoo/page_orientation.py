@@ -65,7 +65,9 @@ RECIPE = ZooRecipe(
         in_graph=(),
     ),
     # The graph ends in a softmax of its own.
-    head=ClassificationHead(task="classification", output=OUTPUT, activation="none", top_k=4),
+    head=ClassificationHead(
+        task="classification", output=OUTPUT, activation="none", temperature=1.0, score_threshold=None, top_k=4
+    ),
     reference="upstream",
     samples=("page-0", "page-90", "page-180", "page-270"),
     options=(DEFAULTS,),

@@ -10,19 +10,37 @@ from pipelines.specs.base import Count, Index, OutputName, Positive, Probability
 from pipelines.specs.decoders import Decoder
 from pipelines.specs.yolo import DflAngle, YoloDfl
 
+Temperature: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6)]
+
 
 class ClassificationHead(Spec):
-    """``output`` is ``(C,)`` a row; ``activation`` none: it holds probabilities already."""
+    """``output`` is ``(C,)`` a row: logits, which are divided by ``temperature`` (arXiv:1706.04599; 1 is off).
+
+    ``activation``: with ``softmax`` one class is right, ``log_softmax`` scores by the natural logarithm of that
+    probability, with ``sigmoid`` each class is right or not for itself, ``none``: the output holds scores already, and
+    no temperature acts. The ``top_k`` best classes are answered; with a ``score_threshold`` (multi-label: ``sigmoid``
+    or probabilities in the output) those of them that reach it, maybe none.
+    """
 
     task: Literal["classification"]
     output: OutputName
-    activation: Literal["softmax", "sigmoid", "none"]
+    activation: Literal["softmax", "log_softmax", "sigmoid", "none"]
+    temperature: Temperature
+    score_threshold: Probability | None
     top_k: Count
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """The graph outputs that it reads."""
         return (self.output,)
+
+    @model_validator(mode="after")
+    def _acts_on_logits(self) -> Self:
+        if self.activation == "none" and self.temperature != 1:
+            raise ValueError(f"temperature must be 1 with activation none, got {self.temperature}")
+        if self.activation.endswith("softmax") and self.score_threshold is not None:
+            raise ValueError(f"score_threshold must be null with activation {self.activation}: one class is right")
+        return self
 
 
 class Nms(Spec):

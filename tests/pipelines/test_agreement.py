@@ -198,6 +198,35 @@ def test_a_difference_of_classes_is_named(ids: list[int], scores: list[float], w
     assert words in agreement.problem
 
 
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        pytest.param(classes([3], [0.6]), classes([3, 5], [0.6, 0.501]), id="came"),
+        pytest.param(classes([3, 5], [0.6, 0.501]), classes([3], [0.6]), id="went"),
+        pytest.param(classes([3, 5], [0.6, 0.501]), classes([3, 8], [0.6, 0.502]), id="went and came"),
+        pytest.param(classes([], []), classes([3], [0.501]), id="came to none"),
+    ],
+)
+def test_a_label_at_the_threshold_may_come_or_go(expected: Classification, got: Classification) -> None:
+    agreement = compare_results(expected, got, TOLERANCE, Cuts(score_threshold=0.5))
+    assert (agreement.excluded, agreement.problem) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "words"),
+    [
+        pytest.param([3, 5, 8], [0.9, 0.7, 0.6], "class 8 (score 0.60000) is new", id="new"),
+        pytest.param([3], [0.9], "class 5 (score 0.70000) is not among the best", id="lost"),
+        pytest.param([3, 5], [0.9, 0.6], "class 5 has score 0.60000", id="another score"),
+    ],
+)
+def test_a_label_far_from_the_threshold_may_not(ids: list[int], scores: list[float], words: str) -> None:
+    expected = classes([3, 5], [0.9, 0.7])
+    problem = compare_results(expected, classes(ids, scores), TOLERANCE, Cuts(score_threshold=0.5)).problem
+    assert problem is not None
+    assert words in problem
+
+
 def mask(width: int, alpha: int | None = None) -> SegmentationMap:
     class_map = np.zeros((20, 100), np.uint8)
     class_map[:, :width] = 1

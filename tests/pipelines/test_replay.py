@@ -15,6 +15,7 @@ from pipelines.loader import load_package, sha256_of
 from pipelines.manifest import GoldenOptions
 from pipelines.specs import CenterCrop, Pad, SoftGaussianNms, Stretch, StretchToMultiple
 from tests.builders import (
+    classification_head,
     detection_head,
     embedding_head,
     image_spec,
@@ -60,6 +61,9 @@ PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "letterbox up": lambda: classifier(letterbox(size_hw=(448, 352))),
     # 96.7 x 131, with 3 lines spare: both roundings act.
     "letterbox odd": lambda: classifier(letterbox(size_hw=(100, 131)), samples=[png(photo(size_wh=(260, 192)))]),
+    "labels": lambda: classifier(
+        letterbox(), head=classification_head(activation="sigmoid", score_threshold=0.6, top_k=10)
+    ),
     "stretch": lambda: classifier(Stretch(kind="stretch", size_hw=(96, 128))),
     "crop": lambda: classifier(
         CenterCrop(
@@ -204,7 +208,11 @@ RAW = [
 DECODED = [
     ("letterbox", "head.activation", "sigmoid"),
     ("letterbox", "head.activation", "none"),
+    ("letterbox", "head.activation", "log_softmax"),
+    ("letterbox", "head.temperature", 1.5),
     ("letterbox", "head.top_k", 3),
+    ("labels", "head.score_threshold", 0.9),
+    ("labels", "head.score_threshold", None),
     ("heatmap", "head.decoder.stride", 8),
     ("heatmap", "head.decoder.center_shift", 0.0),
     ("heatmap", "head.decoder.size_encoding", "linear"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
 
-from pipelines.activations import sigmoid, softmax
+from pipelines.activations import log_softmax, sigmoid, softmax
 from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import place
 from pipelines.options import PredictOptions
@@ -48,11 +50,85 @@ def test_top_k_equals_a_stable_sort(scores: FloatArray, top_k: int) -> None:
     assert found.class_ids.tolist() == reference.best_classes(scores.tolist(), top_k)
 
 
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+ACTIVATIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "sigmoid": sigmoid,
+    "none": lambda values: values,
+}
+PROBABILITIES = f32([0.1, 0.9, 0.2, 0.5, 0.7, 0, 1, 0.5, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_scores_pass_the_activation(activation: str) -> None:
-    expected = {"softmax": softmax(LOGITS), "sigmoid": sigmoid(LOGITS), "none": LOGITS}[activation]
     found = run(LOGITS, activation=activation, top_k=NUM_CLASSES)
+    np.testing.assert_array_equal(found.scores, ACTIVATIONS[activation](LOGITS)[found.class_ids])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax", "sigmoid"])
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_the_temperature_divides_the_logits(activation: str, temperature: float) -> None:
+    found = run(LOGITS, activation=activation, temperature=temperature, top_k=NUM_CLASSES)
+    expected = ACTIVATIONS[activation](LOGITS / np.float32(temperature))  # powers of two: exact
     np.testing.assert_array_equal(found.scores, expected[found.class_ids])
+
+
+def test_a_temperature_by_hand() -> None:
+    scores = run(f32([0, np.log(3)] + [-99] * 8), temperature=0.5, top_k=2).scores
+    np.testing.assert_allclose(scores, [0.9, 0.1], rtol=1e-6)  # 3 to the power of 2 against 1
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e6])
+def test_huge_logits_at_any_temperature_give_no_nan(temperature: float) -> None:
+    logits = f32([3e38, 3e38, -3e38, 0, 1, 2, 3, 4, 5, 6])
+    for activation in ("softmax", "log_softmax", "sigmoid"):
+        assert np.isfinite(run(logits, activation=activation, temperature=temperature, top_k=NUM_CLASSES).scores).all()
+
+
+def test_a_temperature_that_would_not_act_is_refused() -> None:
+    with pytest.raises(ValidationError, match="temperature must be 1 with activation none, got 2"):
+        classification_head(activation="none", temperature=2.0)
+
+
+# Logits of LOGITS at or above 0 have a sigmoid of 0.5 or more: classes 4, 8, 1, 3, 5, 9, 6, 0.
+@pytest.mark.parametrize(("threshold", "count"), [(0.0, 10), (0.5, 8), (0.51, 7), (0.99, 2), (1.0, 0)])
+def test_a_multi_label_head_answers_every_class_that_reaches_its_threshold(threshold: float, count: int) -> None:
+    found = run(LOGITS, activation="sigmoid", score_threshold=threshold, top_k=NUM_CLASSES)
+    reference_ids = reference.best_classes(LOGITS.tolist(), NUM_CLASSES)[:count]
+    assert found.class_ids.tolist() == reference_ids
+    assert found.labels == tuple(f"class {i}" for i in reference_ids)
+
+
+def test_a_class_at_the_threshold_is_answered() -> None:
+    # In float64 the float32 score 0.7 is below 0.7.
+    found = run(PROBABILITIES, activation="none", score_threshold=0.7)
+    assert found.class_ids.tolist() == [6, 1, 4]
+
+
+def test_a_multi_label_head_answers_at_most_top_k() -> None:
+    assert len(run(LOGITS, activation="sigmoid", score_threshold=0.0, top_k=3)) == 3
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, 3), (0.5, 5), (0.95, 1)])
+def test_a_request_may_move_the_threshold_of_a_multi_label_head(asked: float | None, count: int) -> None:
+    options = PredictOptions(score_threshold=asked)
+    assert len(run(PROBABILITIES, activation="none", score_threshold=0.7, options=options)) == count
+
+
+def test_a_threshold_on_what_are_no_probabilities_is_refused() -> None:
+    with pytest.raises(ModelOutputError, match="must hold probabilities from 0 to 1, got -4 to 7"):
+        run(LOGITS, activation="none", score_threshold=0.5)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax"])
+def test_one_right_class_has_no_threshold(activation: str) -> None:
+    with pytest.raises(ValidationError, match=f"score_threshold must be null with activation {activation}"):
+        classification_head(activation=activation, score_threshold=0.5)
+
+
+def test_a_threshold_is_refused_where_the_head_has_none() -> None:
+    with pytest.raises(InvalidRequestError, match="score_threshold does not apply to tiny: it answers its best"):
+        run(LOGITS, options=PredictOptions(score_threshold=0.5))
 
 
 def test_a_request_may_ask_for_more_or_fewer_classes() -> None:
@@ -82,7 +158,6 @@ def test_the_same_outputs_give_the_same_bits_wherever_they_lie_in_memory() -> No
 @pytest.mark.parametrize(
     "options",
     [
-        PredictOptions(score_threshold=0.5),
         PredictOptions(iou_threshold=0.5),
         PredictOptions(max_detections=3),
     ],
