@@ -24,12 +24,12 @@ class Batching(Spec):
     """How rows of concurrent requests are run together.
 
     Attributes:
-        max_size: most rows in one run.
+        max_size: most rows in one run; null: as many as fit its time, see ``serving.served.rows_per_run``.
         max_delay_ms: longest time that a row waits for others; 0: rows leave as soon as a run is free.
         max_queue: requests that may be inside the server beyond those that can run; one more is refused.
     """
 
-    max_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    max_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     max_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 128
 

@@ -11,6 +11,23 @@ from serving.deploy import Deploy
 from serving.executor import Executor
 from serving.metrics import ModelMeter
 
+MOST_ROWS = 8
+BATCH_S = 0.05
+
+
+def rows_per_run(row_s: float | None) -> int:
+    """Most rows in one run where the operator does not say: as many as take ``BATCH_S`` one by one, at most 8.
+
+    Batching pays where a row is quick: it gains 45 % below a millisecond a row, 3 % at 16 ms. Memory grows with the
+    batch whatever it gains: a segmentation model of 300 ms a row took 4.5 GB at 8 rows, 1 GB at one.
+
+    Args:
+        row_s: seconds of one warm row; ``None`` where nothing measured them.
+    """
+    if row_s is None or row_s * MOST_ROWS <= BATCH_S:
+        return MOST_ROWS
+    return max(1, int(BATCH_S / row_s))
+
 
 class ServedModel:
     """A context manager: leaving it starts no further run and frees the graph.
@@ -31,7 +48,7 @@ class ServedModel:
         self.meter = meter
         self.policy = BatchPolicy(
             slots=deploy.runtime.instances or cores,
-            max_size=1 if manifest.inputs[0].shape[0] == 1 else deploy.batching.max_size,
+            max_size=_max_size(loaded, deploy),
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
         )
@@ -47,3 +64,9 @@ class ServedModel:
     def __exit__(self, *_: object) -> None:
         self._executor.close()
         self.loaded.close()
+
+
+def _max_size(loaded: LoadedModel, deploy: Deploy) -> int:
+    if loaded.manifest.inputs[0].shape[0] == 1:
+        return 1
+    return deploy.batching.max_size or rows_per_run(loaded.golden.row_s if loaded.golden else None)

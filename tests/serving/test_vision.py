@@ -226,11 +226,14 @@ async def test_version_0_is_the_newest_and_each_can_be_asked_for(tmp_path: Path,
         assert [(await client.predict("classes", photos[0], version=asked)).version for asked in (0, 1, 2)] == [2, 1, 2]
 
 
-async def test_a_model_is_described_by_its_manifest(client: AsyncVisionClient, folders: dict[str, Path]):
+async def test_a_model_is_described_by_its_manifest(
+    server: ListeningServer, client: AsyncVisionClient, folders: dict[str, Path]
+):
     description = await client.describe_model("things")
     described = parse_manifest(json.loads(description.manifest_json))
     assert described == parse_manifest(read_raw_manifest(folders["things"]))
-    assert (description.provider, description.max_batch) == ("CPUExecutionProvider", 8)
+    max_batch = server.catalog.find("things", 0).policy.max_size
+    assert (description.provider, description.max_batch) == ("CPUExecutionProvider", max_batch)
     assert "stability" in description.golden
 
 

@@ -1,0 +1,42 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.loader import load_package
+from serving.deploy import Batching, Deploy
+from serving.metrics import Metrics
+from serving.served import ServedModel, rows_per_run
+
+
+@contextmanager
+def served(folder: Path, *, row_s: float | None, deploy: Deploy) -> Iterator[ServedModel]:
+    """A package as if its golden replay had taken ``row_s`` a row; ``None``: as if it was not replayed."""
+    loaded = load_package(folder)
+    assert loaded.golden
+    golden = None if row_s is None else replace(loaded.golden, row_s=row_s)
+    with ServedModel(replace(loaded, golden=golden), deploy, Metrics().model("classes", 1), cores=1) as model:
+        yield model
+
+
+@pytest.mark.parametrize(
+    ("row_s", "rows"),
+    [(None, 8), (0.0, 8), (0.001, 8), (0.00625, 8), (0.0063, 7), (0.016, 3), (0.026, 1), (0.3, 1), (9.0, 1)],
+)
+def test_a_run_takes_as_many_rows_as_fit_50_ms_and_at_most_8(row_s: float | None, rows: int):
+    assert rows_per_run(row_s) == rows
+
+
+@pytest.mark.parametrize(("row_s", "rows"), [(0.016, 3), (0.3, 1), (None, 8)])
+async def test_the_golden_replay_sizes_the_batches_where_the_operator_does_not(
+    folders: dict[str, Path], row_s: float | None, rows: int
+):
+    with served(folders["classes"], row_s=row_s, deploy=Deploy()) as model:
+        assert model.policy.max_size == rows
+
+
+async def test_the_operators_batch_size_wins(folders: dict[str, Path]):
+    with served(folders["classes"], row_s=0.3, deploy=Deploy(batching=Batching(max_size=16))) as model:
+        assert model.policy.max_size == 16
