@@ -128,6 +128,22 @@ def test_a_closed_pipe_is_quiet():
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_stops_no_command(closed: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, closed, None)  # what Python makes of `>&-`
+    assert ocella.main(["zoo", "list"]) == 0
+    getattr(sys, closed).close()
+
+
+def test_an_error_does_not_go_to_the_output_where_stderr_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert ocella.main(["predcit"]) == 2
+    sys.stderr.close()
+    assert capsys.readouterr().out == ""
+
+
 # --- predict ---------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +178,16 @@ def test_a_bad_image_is_named_and_the_others_are_answered(tmp_path: Path, capsys
     out, err = capsys.readouterr()
     assert [line.split(": ")[0] for line in out.splitlines()] == [first, last]
     assert err == f"error: {bad}: the bytes are no image\nerror: {missing}: No such file or directory\n"
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_a_name_that_the_output_cannot_hold_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(Path(), ünï=b"1")
+    ascii_only = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    assert ocella.main(["predict", "model", "ünï.png"]) == 0
+    assert ascii_only.buffer.getvalue().startswith(rb"\xfcn\xef.png: ")
 
 
 @pytest.mark.usefixtures("length_predictor")
