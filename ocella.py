@@ -129,7 +129,9 @@ def predict(
     model: Annotated[str, typer.Argument(metavar="PACKAGE|MODEL", help="Package folder; with --server, a model name.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Ask this server, not a package.")] = None,
-    draw: Annotated[Path | None, typer.Option(metavar="DIR", help="Write an overlay PNG of each image here.")] = None,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write an overlay PNG of each image here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection or mask pixel.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="IoU above which a detection is suppressed.")] = None,
@@ -145,6 +147,8 @@ def predict(
     options = PredictOptions(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, top_k=top_k
     )
+    if draw:
+        draw.mkdir(parents=True, exist_ok=True)  # before any work: a folder that cannot be is no image's fault
     with open_predictor(model, server=server, options=options) as predictor:
         rows = list(_answer_each(predictor, images, draw=draw, quiet=as_json))
     if as_json:
@@ -201,7 +205,7 @@ def _remote(model: str, server: str, options: PredictOptions) -> Iterator[Predic
 def _answer_each(
     predictor: Predictor, images: Sequence[Path], *, draw: Path | None, quiet: bool
 ) -> Iterator[dict[str, Any]]:
-    """Answer image by image; one that fails is named on stderr and the others go on."""
+    """Answer image by image; one that fails is named on stderr and the others go on, as where an overlay fails."""
     from pipelines.present import summary, to_json
 
     overlays = overlay_paths(images, draw) if draw else [None] * len(images)
@@ -209,16 +213,24 @@ def _answer_each(
         try:
             data = image.read_bytes()
             result = predictor.answer(data)
-            if overlay:
-                _write_overlay(predictor.decode(data), result, overlay)
         except (OcellaError, OSError) as error:
-            reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            _fail(f"{image}: {reason}")
-            yield {"image": str(image), "error": reason}
+            _fail(f"{image}: {_reason(error)}")
+            yield {"image": str(image), "error": _reason(error)}
             continue
         if not quiet:
             print(f"{image}: {summary(result)}")
-        yield {"image": str(image), "overlay": overlay and str(overlay), "result": to_json(result)}
+        row = {"image": str(image), "overlay": overlay and str(overlay), "result": to_json(result)}
+        try:
+            if overlay:
+                _write_overlay(predictor.decode(data), result, overlay)
+        except (OcellaError, OSError) as error:
+            row |= {"overlay": None, "error": f"overlay {overlay}: {_reason(error)}"}
+            _fail(f"{image}: {row['error']}")
+        yield row
+
+
+def _reason(error: OcellaError | OSError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def overlay_paths(images: Iterable[Path], folder: Path) -> list[Path]:
@@ -238,7 +250,6 @@ def _write_overlay(image: ByteArray, result: Result, path: Path) -> None:
     from pipelines.draw import draw
     from pipelines.present import encode_png
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_png(draw(image, result)))
 
 

@@ -211,6 +211,35 @@ def test_draw_writes_an_overlay_of_the_images_size_into_a_new_folder(tmp_path: P
         assert overlay.size == (6, 4)
 
 
+@pytest.mark.usefixtures("length_predictor")
+def test_an_overlay_that_cannot_be_written_costs_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (image,) = write_images(tmp_path, image=b"1")
+    overlay = tmp_path / "out" / "image.png"
+    overlay.mkdir(parents=True)
+    assert ocella.main(["predict", "model", image, "--draw", str(tmp_path / "out")]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{image}: ")
+    assert err == f"error: {image}: overlay {overlay}: Is a directory\n"
+    assert ocella.main(["predict", "model", image, "--draw", str(tmp_path / "out"), "--json"]) == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["result"] == {"task": "embedding", "vector": [1.0]}
+    assert (row["overlay"], row["error"]) == (None, f"overlay {overlay}: Is a directory")
+
+
+def test_a_file_as_folder_of_overlays_is_a_usage_error(tmp_path: Path):
+    (image,) = write_images(tmp_path, image=b"1")
+    assert ocella.main(["predict", "model", image, "--draw", image]) == 2
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_a_folder_of_overlays_that_cannot_be_made_ends_the_call_before_any_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (image,) = write_images(tmp_path, image=b"1")
+    assert ocella.main(["predict", "model", image, "--draw", f"{image}/out"]) == 1
+    assert capsys.readouterr() == ("", f"error: {image}/out: Not a directory\n")
+
+
 def test_an_option_out_of_range_is_one_error_before_any_image(capsys: pytest.CaptureFixture[str]):
     assert ocella.main(["predict", "model", "image.png", "--score-threshold", "1.5"]) == 1
     assert capsys.readouterr().err == "error: score_threshold must be between 0 and 1, got 1.5\n"
