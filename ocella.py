@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import OcellaError
+from pipelines.errors import ImageTooLargeError, OcellaError
 
 if TYPE_CHECKING:
     from pipelines.options import PredictOptions
@@ -211,7 +211,7 @@ def _answer_each(
     overlays = overlay_paths(images, draw) if draw else [None] * len(images)
     for image, overlay in zip(images, overlays, strict=True):
         try:
-            data = image.read_bytes()
+            data = _read_image(image)
             result = predictor.answer(data)
         except (OcellaError, OSError) as error:
             _fail(f"{image}: {_reason(error)}")
@@ -227,6 +227,18 @@ def _answer_each(
             row |= {"overlay": None, "error": f"overlay {overlay}: {_reason(error)}"}
             _fail(f"{image}: {row['error']}")
         yield row
+
+
+def _read_image(path: Path) -> bytes:
+    """A file's bytes; of one that is too large, or has no end, no more than it takes to know that."""
+    from pipelines.image import ImageLimits
+
+    limit = ImageLimits().max_bytes
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ImageTooLargeError(f"image has more than {limit:,} bytes, the limit")
+    return data
 
 
 def _reason(error: OcellaError | OSError) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +244,19 @@ def test_a_folder_of_overlays_that_cannot_be_made_ends_the_call_before_any_image
 def test_an_option_out_of_range_is_one_error_before_any_image(capsys: pytest.CaptureFixture[str]):
     assert ocella.main(["predict", "model", "image.png", "--score-threshold", "1.5"]) == 1
     assert capsys.readouterr().err == "error: score_threshold must be between 0 and 1, got 1.5\n"
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_no_more_than_the_limit_and_a_byte_is_read_of_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("pipelines.image.ImageLimits", lambda: SimpleNamespace(max_bytes=1000))
+    (image,) = write_images(tmp_path, image=bytes(1000))
+    # /dev/zero has no end: reading all of it would not return.
+    assert ocella.main(["predict", "model", "/dev/zero", image]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{image}: ")
+    assert err == "error: /dev/zero: image has more than 1,000 bytes, the limit\n"
 
 
 def test_overlays_are_named_after_their_images():
