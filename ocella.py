@@ -127,7 +127,9 @@ class Predictor:
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="PACKAGE|MODEL", help="Package folder; with --server, a model name.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[  # readable=False: that one cannot be read is its own error, not the call's
+        list[Path], typer.Argument(metavar="IMAGE...", readable=False, help="Image files.")
+    ],
     server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Ask this server, not a package.")] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write an overlay PNG of each image here.")

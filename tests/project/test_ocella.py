@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,6 +190,26 @@ def test_a_name_that_the_output_cannot_hold_is_escaped(tmp_path: Path, monkeypat
     monkeypatch.setattr(sys, "stdout", ascii_only)
     assert ocella.main(["predict", "model", "ünï.png"]) == 0
     assert ascii_only.buffer.getvalue().startswith(rb"\xfcn\xef.png: ")
+
+
+@pytest.mark.usefixtures("length_predictor")
+def test_an_image_that_may_not_be_read_is_named_and_the_others_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    locked, last = write_images(tmp_path, locked=b"1", last=b"333")
+    may_open = Path.open
+
+    def open_unless_locked(path: Path, *arguments: Any) -> Any:
+        if str(path) == locked:
+            raise PermissionError(13, "Permission denied", locked)
+        return may_open(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", open_unless_locked)  # file modes do not stop root
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: str(path) != locked)
+    assert ocella.main(["predict", "model", locked, last]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{last}: ")
+    assert err == f"error: {locked}: Permission denied\n"
 
 
 @pytest.mark.usefixtures("length_predictor")
