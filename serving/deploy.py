@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from pipelines.errors import OcellaError
 from pipelines.manifest import first_problem
@@ -63,6 +63,19 @@ class Deploy(Spec):
     batching: Batching = Batching()
     runtime: Runtime = Runtime()
 
+    @field_validator("versions", mode="before")
+    @classmethod
+    def _one_message(cls, value: Any) -> Any:
+        """Say what may stand there; pydantic alone would speak of one member of the union, often the wrong one."""
+        listed = isinstance(value, list | tuple)
+        if value in ("latest", "all"):
+            return value
+        if listed and value and all(type(one) is int and one >= 1 for one in value):
+            return tuple(value)
+        raise ValueError(
+            'must be "latest", "all" or numbers from 1 such as [1, 3]' + (f", got {value}" if listed else "")
+        )
+
 
 def read_deploy(model_folder: Path) -> Deploy:
     """Read a model folder's ``deploy.toml``, or the defaults where it has none; raises DeployError."""
@@ -82,7 +95,7 @@ def read_deploy(model_folder: Path) -> Deploy:
         raise DeployError(f"{path}: {first_problem(error)}") from error
 
 
-def chosen_versions(deploy: Deploy, present: tuple[int, ...]) -> tuple[int, ...]:
+def chosen_versions(deploy: Deploy, present: tuple[int, ...], *, model_folder: Path) -> tuple[int, ...]:
     """The versions to serve, ascending; raises DeployError where a listed one is not present."""
     if deploy.versions == "latest":
         return (max(present),)
@@ -90,5 +103,5 @@ def chosen_versions(deploy: Deploy, present: tuple[int, ...]) -> tuple[int, ...]
         return tuple(sorted(present))
     missing = sorted(set(deploy.versions) - set(present))
     if missing:
-        raise DeployError(f"versions must be among {sorted(present)}, got {missing[0]}")
+        raise DeployError(f"{model_folder / DEPLOY_FILE}: versions must be among {sorted(present)}, got {missing[0]}")
     return tuple(sorted(set(deploy.versions)))

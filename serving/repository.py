@@ -115,7 +115,7 @@ def _model(folder: Path) -> list[Candidate]:
         return []
     try:
         deploy = read_deploy(folder)
-        versions, problem = chosen_versions(deploy, present), None
+        versions, problem = chosen_versions(deploy, present, model_folder=folder), None
     except OcellaError as error:
         deploy, versions, problem = Deploy(), (max(present),), str(error)
     return [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in versions]

@@ -60,6 +60,17 @@ def test_a_bad_file_is_one_error_that_names_the_key(tmp_path: Path, text: str, s
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("[0]", ", got [0]"), ("[]", ", got []"), ("[1, true]", ", got [1, True]"), ("'newest'", " (got 'newest')")],
+)
+def test_versions_say_what_may_stand_there(tmp_path: Path, value: str, shown: str):
+    with pytest.raises(DeployError) as caught:
+        deploy_of(tmp_path, f"versions = {value}")
+    wanted = 'versions: must be "latest", "all" or numbers from 1 such as [1, 3]'
+    assert str(caught.value) == f"{tmp_path / 'deploy.toml'}: {wanted}{shown}"
+
+
 def test_a_file_that_is_not_text_is_one_error(tmp_path: Path):
     (tmp_path / "deploy.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DeployError, match="not TOML"):
@@ -77,9 +88,9 @@ def test_a_folder_in_place_of_the_file_is_one_error(tmp_path: Path):
     [("latest", (10,)), ("all", (1, 2, 10)), ((2,), (2,)), ((10, 1, 1), (1, 10))],
 )
 def test_the_policy_chooses_the_versions(policy: str | tuple[int, ...], chosen: tuple[int, ...]):
-    assert chosen_versions(Deploy(versions=policy), (2, 10, 1)) == chosen
+    assert chosen_versions(Deploy(versions=policy), (2, 10, 1), model_folder=Path("faces")) == chosen
 
 
-def test_a_listed_version_that_is_not_there_is_refused():
-    with pytest.raises(DeployError, match=r"versions must be among \[1, 2\], got 3"):
-        chosen_versions(Deploy(versions=(1, 3)), (2, 1))
+def test_a_listed_version_that_is_not_there_is_refused_with_the_file():
+    with pytest.raises(DeployError, match=r"^faces/deploy\.toml: versions must be among \[1, 2\], got 3$"):
+        chosen_versions(Deploy(versions=(1, 3)), (2, 1), model_folder=Path("faces"))
