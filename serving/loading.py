@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from pipelines.errors import GoldenMismatchError, OcellaError
 from pipelines.loader import LoadedModel, load_package
+from pipelines.manifest import read_manifest
 from pipelines.session import SessionOptions
 from serving.catalog import Catalog, ModelStatus
 from serving.deploy import DeployError
@@ -60,13 +61,21 @@ class Loader:
             known = isinstance(error, OcellaError)
             reason = str(error) if known else f"internal error while loading ({type(error).__name__})"
             _log.error("%s %s is not ready: %s", name, version, reason, exc_info=None if known else error)
-            self._catalog.put_status(ModelStatus(name, version, reason=reason))
+            self._catalog.put_status(ModelStatus(name, version, await threads.run(_task_of, candidate), reason))
             return
         meter.loaded("ok", time.monotonic() - start)
         meter.golden("passed")
         served = self._models.enter_context(ServedModel(loaded, candidate.deploy, meter, cores=self._cores))
         self._catalog.put_ready(served)
         _log.info("%s %s is ready on %s", name, version, loaded.session.provider)
+
+
+def _task_of(candidate: Candidate) -> str:
+    """The task of a package that failed to load; empty where its manifest cannot be read either."""
+    try:
+        return read_manifest(candidate.folder, check_seal=False).head.task
+    except Exception:  # noqa: BLE001, the load has already said what is wrong
+        return ""
 
 
 def _load_package(candidate: Candidate) -> LoadedModel:

@@ -250,6 +250,17 @@ async def test_a_graph_of_fixed_batch_runs_one_row_at_a_time(
         np.testing.assert_array_equal(a.result.vector, b.result.vector)
 
 
+async def test_a_model_whose_manifest_cannot_be_read_has_no_task(tmp_path: Path):
+    make_package(tmp_path / "good" / "1", name="good")
+    make_package(tmp_path / "bad" / "1", name="bad")
+    _no_json(tmp_path / "bad" / "1")
+    async with running_server(tmp_path) as server:
+        assert [(status.name, status.task) for status in server.catalog.statuses()] == [
+            ("bad", ""),
+            ("good", "classification"),
+        ]
+
+
 class Announcements:
     """What ``serve`` says, and a way to wait for it."""
 

@@ -211,7 +211,7 @@ async def test_models_are_listed_ready_or_not(folders: dict[str, Path], tmp_path
     async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
         bad, good = await client.list_models()
         assert (good.name, good.version, good.task, good.ready, good.reason) == ("good", 3, "classification", True, "")
-        assert (bad.name, bad.version, bad.ready) == ("bad", 1, False)
+        assert (bad.name, bad.version, bad.task, bad.ready) == ("bad", 1, "classification", False)
         assert "recipe changed" in bad.reason
         with pytest.raises(ModelNotReadyError, match="bad version 1 is not ready: recipe changed"):
             await client.predict("bad", photos[0])
