@@ -19,7 +19,9 @@ ServerOption = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server
 def serve(
     models: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="Repository <model>/<version>/, or one package folder; may be repeated."),
+        typer.Option(
+            metavar="DIR", help="Repository <model>/<version>/, a model in one, or a package; may be repeated."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="gRPC port; 0: any free one.")] = 8001,

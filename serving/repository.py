@@ -45,7 +45,7 @@ def embedded_repository() -> Path:
 
 
 def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
-    """The model versions to serve from repositories (``<model>/<version>/``) and package folders.
+    """The model versions to serve from repositories (``<model>/<version>/``), model folders and package folders.
 
     Raises StartError where a folder is missing or holds no package, or where two hold the same model.
     """
@@ -56,7 +56,7 @@ def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
             raise StartError(
                 f"{folder} must be a folder of models, " + ("it is a file" if folder.exists() else "it is missing")
             )
-        inside = [_package(folder)] if (folder / MANIFEST_FILE).is_file() else _repository(folder)
+        inside = _inside(folder)
         if not inside:
             raise StartError(f"{folder} holds no package, a repository is laid out as {LAYOUT}")
         for name in sorted({candidate.name for candidate in inside}):
@@ -76,6 +76,14 @@ def check_identity(candidate: Candidate) -> ModelManifest:
             f"its manifest says {manifest.name} version {manifest.version}"
         )
     return manifest
+
+
+def _inside(folder: Path) -> list[Candidate]:
+    if (folder / MANIFEST_FILE).is_file():
+        return [_package(folder)]
+    if any((folder / str(version) / MANIFEST_FILE).is_file() for version in _versions(folder)):
+        return _model(folder.resolve())
+    return _repository(folder)
 
 
 def _package(folder: Path) -> Candidate:
@@ -109,7 +117,7 @@ def _repository(root: Path) -> list[Candidate]:
 
 def _model(folder: Path) -> list[Candidate]:
     """The chosen versions of one model; with a bad ``deploy.toml`` the newest, marked with the problem."""
-    present = tuple(int(child.name) for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir())
+    present = _versions(folder)
     if not present:
         _log.warning("%s is ignored: it has no version folder such as %s/1", folder, folder)
         return []
@@ -119,3 +127,8 @@ def _model(folder: Path) -> list[Candidate]:
     except OcellaError as error:
         deploy, versions, problem = Deploy(), (max(present),), str(error)
     return [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in versions]
+
+
+def _versions(folder: Path) -> tuple[int, ...]:
+    """Versions that have a folder in a model's folder."""
+    return tuple(int(child.name) for child in folder.iterdir() if _VERSION.fullmatch(child.name) and child.is_dir())

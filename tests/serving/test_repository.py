@@ -47,6 +47,26 @@ def test_a_package_folder_inside_a_repository_keeps_its_deploy_toml(folders: dic
     assert scan([package])[0].deploy.batching.max_size == 2
 
 
+def test_a_folder_of_one_models_versions_is_served_as_in_its_repository(folders: dict[str, Path], tmp_path: Path):
+    for version in ("1", "2", "3"):
+        place(folders["classes"], tmp_path, version=version)
+    assert found(tmp_path / "classes") == [("classes", 3)]
+    (tmp_path / "classes" / "deploy.toml").write_text("versions = [1, 2]\n")
+    assert scan([tmp_path / "classes"]) == scan([tmp_path])
+
+
+def test_a_folder_of_versions_is_called_by_its_own_name_however_it_is_reached(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(place(folders["classes"], tmp_path).parent)
+    assert found(Path()) == [("classes", 1)]
+
+
+def test_a_repository_may_hold_a_model_whose_name_is_a_number(folders: dict[str, Path], tmp_path: Path):
+    place(folders["classes"], tmp_path, model="7")
+    assert found(tmp_path) == [("7", 1)]
+
+
 def test_a_bad_deploy_toml_marks_its_model_and_no_other(folders: dict[str, Path], tmp_path: Path):
     place(folders["classes"], tmp_path)
     place(folders["masks"], tmp_path, model="masks")
