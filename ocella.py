@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -125,12 +126,25 @@ class Predictor:
     decode: Callable[[bytes], ByteArray]
 
 
+def server_address(text: str | None) -> str | None:
+    """Take ``host:port``, an IPv6 host in brackets; gRPC would make an address of anything, port 99999 too."""
+    if text is None:
+        return None
+    parts = re.fullmatch(r"(?:\[[0-9a-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})", text, re.IGNORECASE)
+    if parts is None or not 1 <= int(parts[1]) <= 65_535:
+        raise typer.BadParameter(f"must be HOST:PORT with a port from 1 to 65535, got {text!r}")
+    return text
+
+
 def predict(
     model: Annotated[str, typer.Argument(metavar="PACKAGE|MODEL", help="Package folder; with --server, a model name.")],
     images: Annotated[  # readable=False: that one cannot be read is its own error, not the call's
         list[Path], typer.Argument(metavar="IMAGE...", readable=False, help="Image files.")
     ],
-    server: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Ask this server, not a package.")] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", callback=server_address, help="Ask this server, not a package."),
+    ] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write an overlay PNG of each image here.")
     ] = None,

@@ -280,6 +280,20 @@ def test_no_more_than_the_limit_and_a_byte_is_read_of_an_image(
     assert err == "error: /dev/zero: image has more than 1,000 bytes, the limit\n"
 
 
+@pytest.mark.parametrize(
+    "address", ["", "localhost", ":8001", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "::1:8001", "http://a:8001"]
+)
+@pytest.mark.usefixtures("length_predictor")
+def test_an_address_that_is_not_host_and_port_is_a_usage_error(address: str, capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["predict", "--server", address, "model", "image.png"]) == 2
+    assert "HOST:PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8001", "vision.example:443", "[::1]:65535"])
+def test_an_address_is_taken_as_it_stands(address: str):
+    assert ocella.server_address(address) == address
+
+
 def test_overlays_are_named_after_their_images():
     images = [Path("a/cat.jpg"), Path("a/dog.png")]
     assert ocella.overlay_paths(images, Path("out")) == [Path("out/cat.png"), Path("out/dog.png")]
