@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import io
 import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -67,6 +69,8 @@ def _let_streams_take_all() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:  # as git has it: `ocella help`, `ocella help predict`
+        words = [*words[1:2], "--help"]
     if not words or words[0] in ("--help", "-h"):
         print(_help())
         return 0 if words else 2
@@ -88,7 +92,7 @@ def _run(target: Callable[..., object] | typer.Typer, *, prog_name: str, words: 
         app = target
     else:
         app = typer.Typer(add_completion=False)
-        app.command()(target)
+        app.command(cls=_ExampleCommand, help=_text_and_example(target)[0])(target)
     try:
         typer.main.get_command(app).main(args=words, prog_name=prog_name)
     except SystemExit as stop:
@@ -96,18 +100,25 @@ def _run(target: Callable[..., object] | typer.Typer, *, prog_name: str, words: 
     return 0
 
 
+class _ExampleCommand(typer.core.TyperCommand):
+    """A command whose help ends with the example of its docstring as it stands: rich would wrap and pad its lines."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        print(f"Example:\n{textwrap.indent(_text_and_example(self.callback)[1], '    ')}\n")
+
+
+def _text_and_example(command: Callable[..., object] | None) -> tuple[str, str]:
+    """The docstring of a command before and after its ``Example:``."""
+    text, _, example = (inspect.getdoc(command) or "").partition("\n\nExample:")
+    return text, textwrap.dedent(example).strip()
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {line}" for name, (_, _, line) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: ocella COMMAND ...",
-            "",
-            *rows,
-            "",
-            "`ocella COMMAND --help` explains one, with an example. `ocella --version` prints the version.",
-        ]
-    )
+    hint = "`ocella COMMAND --help` explains one, with an example. `ocella --version` prints the version."
+    return "\n".join(["usage: ocella COMMAND ...", "", *rows, "", hint])
 
 
 def _fail(message: str, *, code: int = 1) -> int:
@@ -149,14 +160,16 @@ def predict(
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write an overlay PNG of each image here.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection or mask pixel.")] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection, label or mask pixel.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="IoU above which a detection is suppressed.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="Most detections of an image.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Most classes of an image.")] = None,
 ) -> None:
-    """Run a package, or a model on a server, on images.
+    r"""Run a package, or a model on a server, on images.
 
-    Example: ocella predict my-package photo.jpg --draw out
+    Example:
+        ocella predict ~/.cache/ocella/models/centerface \
+            examples/images/astronaut.png --draw out
     """
     from pipelines.options import PredictOptions
 

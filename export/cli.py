@@ -178,13 +178,16 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     class_agnostic: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Across classes.")] = None,
     nms_candidates: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Best boxes that enter.")] = None,
 ) -> None:
-    """Make a package from an ONNX file of your own; sample images become its golden samples.
+    r"""Make a package from an ONNX file of your own; sample images become its golden samples.
 
-    Example: ocella import ~/.cache/ocella/models/page-orientation/1/model.onnx --name my-pages --task classification
-    --activation none --label 0 --label 90 --label 180 --label 270 --fit center_crop --size 224x224
-    --resize-shorter 256 --size-rounding nearest --offset-rounding floor --resample opencv_lanczos4 --color bgr
-    --scale 255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
-    --sample ~/.cache/ocella/models/page-orientation/1/golden/page-0.png
+    Example:
+        ocella zoo pull page-orientation
+        MODEL=~/.cache/ocella/models/page-orientation/1
+        ocella import $MODEL/model.onnx --name my-pages --sample $MODEL/golden/page-0.png \
+            --task classification --activation none --label 0 --label 90 --label 180 --label 270 \
+            --fit center_crop --size 224x224 --resize-shorter 256 \
+            --size-rounding nearest --offset-rounding floor --resample opencv_lanczos4 \
+            --color bgr --scale 255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     """
     flags: dict[str, Any] = dict(locals())
     from export.graph import inspect_graph, load_graph

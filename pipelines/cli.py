@@ -24,7 +24,8 @@ def verify(
 ) -> None:
     """Check a package: files, seal, graph against manifest, golden replay.
 
-    Example: ocella verify ~/.cache/ocella/models/centerface
+    Example:
+        ocella verify ~/.cache/ocella/models/centerface
     """
     with load_package(package, options=SessionOptions(providers=(provider,))) as model:
         manifest, report = model.manifest, model.golden
@@ -61,7 +62,8 @@ def golden(
 ) -> None:
     """Record golden samples and seal anew after you changed a package's recipe on purpose; shows the difference first.
 
-    Example: ocella golden ./my-model --yes
+    Example:
+        ocella golden ~/.cache/ocella/models/centerface
     """
     drift = find_drift(package)
     if not drift:

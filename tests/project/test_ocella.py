@@ -1,6 +1,8 @@
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import ocella
+from export.zoo import RECIPES
 from pipelines.errors import ImageDecodeError, InvalidRequestError
 from pipelines.types import Embedding
 
@@ -56,10 +59,46 @@ def test_a_commands_help_imports_only_its_own_side(command: str, never: set[str]
     assert modules_loaded_by(command, "--help") & never == set()
 
 
-@pytest.mark.parametrize("command", ocella.COMMANDS)
-def test_each_commands_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]):
+def example_of(command: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The command lines that a command's help shows, as a shell would read them from a terminal."""
     assert ocella.main([command, "--help"]) == 0
-    assert f"ocella {command}" in capsys.readouterr().out.split("Usage:")[1].split("\n", 1)[1]
+    pasted = capsys.readouterr().out.split("Example:")[1].replace("\\\n", " ")
+    return [shlex.split(line) for line in pasted.splitlines() if line.strip(" │╰─╯")]
+
+
+@pytest.mark.parametrize("command", sorted(set(ocella.COMMANDS) - {"zoo"}))
+def test_each_commands_help_ends_with_an_example_to_paste(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "60")  # narrower than most examples
+    *before, last = example_of(command, capsys)
+    assert last[:2] == ["ocella", command]
+    assert all(line[0] == "ocella" or "=" in line[0] for line in before)
+
+
+def test_the_zoos_help_shows_an_example(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["zoo", "--help"]) == 0
+    assert "Example: ocella zoo list" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["golden", "import", "predict", "verify"])
+def test_an_example_uses_files_that_a_checkout_or_a_pull_has(command: str, capsys: pytest.CaptureFixture[str]):
+    lines = [" ".join(line) for line in example_of(command, capsys)]
+    photos = {word for line in lines for word in line.split() if word.startswith("examples/")}
+    assert [photo for photo in photos if not (ROOT / photo).is_file()] == []
+    pulled = re.findall(r"~/.cache/ocella/models/([a-z0-9-]+)", "\n".join(lines))
+    assert pulled != []
+    assert set(pulled) <= set(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["help"], "usage: ocella"), (["help", "verify"], "Usage: ocella verify")],
+    ids=["help", "help-verify"],
+)
+def test_help_is_a_command_too(words: list[str], shown: str, capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(words) == 0
+    assert shown in capsys.readouterr().out
 
 
 def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]):
