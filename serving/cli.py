@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +41,16 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     settings = Settings(models=tuple(models or ()), host=host, port=port, http_port=http_port, insecure=insecure)
-    asyncio.run(serve_until_stopped(settings, lambda line: print(line, flush=True)))
+    asyncio.run(serve_until_stopped(settings, _announce))
+
+
+def _announce(line: str) -> None:
+    """Print a line; where nobody reads any more, print nothing from here on: a server goes on without its listener."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        logging.getLogger(__name__).warning("standard output is closed, it takes no more lines: %s", error.strerror)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def models(

@@ -56,6 +56,28 @@ async def test_a_signal_with_requests_in_flight_loses_none(repository: Path, pho
         assert process.stdout.read() == "stopping\n"
 
 
+def test_a_server_outlives_the_reader_of_its_announcements(repository: Path):
+    with serving("--models", str(repository)) as (process, _):
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)  # and "stopping" is said to nobody
+        assert process.wait(PATIENCE_S) == 0
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_server_whose_reader_left_before_the_models_were_ready_answers(repository: Path):
+    command = [*COMMAND, "serve", "--port", "0", "--http-port", "0", "--models", str(repository)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = re.fullmatch(r"gRPC on (\S+), HTTP on \S+\n", process.stdout.readline())
+            process.stdout.close()
+            assert address
+            with VisionClient(address[1], timeout_s=PATIENCE_S) as client:
+                client.wait_ready()
+                assert len(client.list_models()) == 4
+        finally:
+            process.kill()
+
+
 def test_a_server_says_which_models_are_not_ready(tmp_path: Path):
     make_package(tmp_path / "good" / "1", name="good")
     make_package(tmp_path / "bad" / "1", name="bad")
