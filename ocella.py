@@ -160,7 +160,7 @@ def predict(
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Write an overlay PNG of each image here.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection, label or mask pixel.")] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a detection, label or pixel.")] = None,
     iou_threshold: Annotated[float | None, typer.Option(help="IoU above which a detection is suppressed.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="Most detections of an image.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Most classes of an image.")] = None,

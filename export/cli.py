@@ -174,7 +174,11 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     max_detections: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Most detections.")] = None,
     skeleton: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Keypoints to join: 0-1,1-2.")] = None,
     nms: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Suppress overlaps; the default.")] = None,
+    suppression: Annotated[
+        str | None, typer.Option(rich_help_panel=_HEAD, help="hard (the default), diou, soft_linear or soft_gaussian.")
+    ] = None,
     iou_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of suppression.")] = None,
+    sigma: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="soft_gaussian: its width.")] = None,
     class_agnostic: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Across classes.")] = None,
     nms_candidates: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Best boxes that enter.")] = None,
 ) -> None:

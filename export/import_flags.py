@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from export.importer import ImportRecipe, pixel_input
 from pipelines.errors import RecipeError
 from pipelines.manifest import NAME_PATTERN, Metric, first_problem
-from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, TensorSpec
+from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, Suppression, TensorSpec
 from pipelines.statistics import statistics_for
 
 Flags: TypeAlias = Mapping[str, Any]
@@ -41,7 +41,8 @@ HEAD_DEFAULTS: Mapping[str, Flags] = {
     "embedding": {"normalize": True},
 }
 NMS_DEFAULTS: Flags = {"class_agnostic": False, "candidates": 1000}
-_DETECTION_FLAGS = ("decoder", "decoder_field", "nms", "iou_threshold", *NMS_DEFAULTS)
+_NMS_FLAGS = ("suppression", "iou_threshold", "sigma", *NMS_DEFAULTS)
+_DETECTION_FLAGS = ("decoder", "decoder_field", "nms", *_NMS_FLAGS)
 _COLORS = ("rgb", "bgr", "gray")
 _FLAG_NAMES = {"size_hw": "size", "candidates": "nms-candidates", "dim": "embedding-dim"}
 
@@ -216,14 +217,15 @@ def _decoder(flags: Flags) -> dict[str, Any]:
 
 
 def _nms(flags: Flags) -> dict[str, Any] | None:
-    given = {key: flags[key] for key in ("iou_threshold", *NMS_DEFAULTS) if flags[key] is not None}
+    given = [key for key in _NMS_FLAGS if flags[key] is not None]
     if flags["nms"] is False:
         if given:
-            raise FlagError(f"--{_flag(next(iter(given)))} has no effect with --no-nms")
+            raise FlagError(f"--{_flag(given[0])} has no effect with --no-nms")
         return None
-    if "iou_threshold" not in given:
+    if not given:
         raise FlagError("a detection head needs --iou-threshold, or --no-nms")
-    return {"kind": "hard", **NMS_DEFAULTS, **given}
+    known = _variants(Suppression)
+    return _variant("suppression", flags["suppression"] or "hard", known, flags, dict.fromkeys(known, NMS_DEFAULTS))
 
 
 def _variants(union: Any) -> dict[str, type[Spec]]:

@@ -16,7 +16,8 @@ class Options(TypedDict, total=False):
     """What a request changes; left out or ``None`` means the model's own value.
 
     Attributes:
-        score_threshold: least score of a detection, or least foreground probability of a pixel; 0 to 1.
+        score_threshold: least score of a detection or of one of many labels, or least foreground probability of a
+            pixel; 0 to 1.
         iou_threshold: of non-maximum suppression; 0 to 1.
         max_detections: most detections to return.
         top_k: most classes to return.

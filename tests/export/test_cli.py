@@ -15,7 +15,17 @@ from export.zoo.pull import package_folder
 from pipelines.errors import DownloadError
 from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
-from pipelines.specs import CenterCrop, ImageSpec, Letterbox, Nms, Pad, Stretch, StretchToMultiple
+from pipelines.specs import (
+    CenterCrop,
+    ClassificationHead,
+    ImageSpec,
+    Letterbox,
+    Nms,
+    Pad,
+    SoftGaussianNms,
+    Stretch,
+    StretchToMultiple,
+)
 from tests.export.models import parse
 from tests.graphs import classifier_graph, heatmap_graph
 from tests.packages import make_package, photo
@@ -199,10 +209,20 @@ def test_every_field_of_image_fit_and_head_has_a_flag():
     """A decoder's fields have ``--decoder-field``; dtype and in_graph are read from the graph."""
     parameters = set(inspect.signature(cli.import_model_command).parameters)
     renamed = {"size_hw": "size", "candidates": "nms_candidates", "dim": "embedding_dim"}
-    specs = (ImageSpec, Stretch, StretchToMultiple, Letterbox, CenterCrop, Pad, Nms)
+    specs = (
+        ImageSpec,
+        Stretch,
+        StretchToMultiple,
+        Letterbox,
+        CenterCrop,
+        Pad,
+        Nms,
+        SoftGaussianNms,
+        ClassificationHead,
+    )
     fields = {renamed.get(field, field) for spec in specs for field in spec.model_fields}
     fields |= {"output", "activation", "threshold", "mask_resample", "embedding_dim", "normalize", "max_detections"}
-    assert fields - {"kind", "dtype", "in_graph"} <= parameters
+    assert fields - {"kind", "task", "dtype", "in_graph"} <= parameters
 
 
 def test_every_fit_and_task_has_its_defaults():

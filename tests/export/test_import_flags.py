@@ -36,6 +36,7 @@ NOT_GIVEN = (
     *("min_shorter", "max_longer", "pad_value", "pad_position", "scale_up", "output", "top_k", "threshold"),
     *("mask_resample", "embedding_dim", "normalize", "decoder", "decoder_field", "score_threshold", "max_detections"),
     *("nms", "iou_threshold", "class_agnostic", "nms_candidates", "skeleton"),
+    *("suppression", "sigma", "temperature", "pad_rounding"),
 )
 DETECTION = {"task": "detection", "activation": None, "score_threshold": 0.5, "iou_threshold": 0.4}
 INPUT = tensor("x", "batch", 3, 224, 320)
@@ -220,3 +221,38 @@ def test_one_of_several_outputs_has_to_be_named():
 def test_a_graph_that_takes_no_pixels_is_refused(inputs: tuple[TensorSpec, ...], problem: str):
     with pytest.raises(GraphMismatchError, match=problem):
         recipe(inputs=inputs)
+
+
+@pytest.mark.parametrize("kind", ["hard", "diou", "soft_linear"])
+def test_a_suppression_is_chosen_by_name(kind: str):
+    nms = recipe(**{**decoder_flags(center_heatmap()), "suppression": kind}).head.nms
+    assert (nms.kind, nms.iou_threshold) == (kind, 0.4)
+
+
+def test_a_gaussian_suppression_needs_its_width_and_no_iou_threshold():
+    flags = {**decoder_flags(center_heatmap()), "suppression": "soft_gaussian", "iou_threshold": None}
+    assert recipe(**flags, sigma=0.5).head.nms.sigma == 0.5
+    with pytest.raises(FlagError, match="--suppression soft_gaussian needs --sigma"):
+        recipe(**flags)
+    with pytest.raises(FlagError, match="--iou-threshold has no effect with --suppression soft_gaussian"):
+        recipe(**{**flags, "iou_threshold": 0.5, "sigma": 0.5})
+    with pytest.raises(FlagError, match="--sigma has no effect with --suppression hard"):
+        recipe(**decoder_flags(center_heatmap()), sigma=0.5)
+
+
+def test_a_classifier_of_many_labels_has_a_threshold():
+    head = recipe(activation="sigmoid", score_threshold=0.4, temperature=1.5).head
+    assert (head.score_threshold, head.temperature) == (0.4, 1.5)
+    assert (recipe().head.score_threshold, recipe().head.temperature) == (None, 1.0)
+
+
+def test_a_letterbox_rounds_as_ultralytics_unless_told():
+    fit = recipe(fit="letterbox", size="96x128").image.fit
+    assert (fit.size_rounding, fit.pad_rounding) == ("nearest", "floor")
+    assert recipe(fit="letterbox", size="96x128", pad_position="top_left").image.fit.pad_rounding is None
+
+
+def test_no_fit_takes_no_size():
+    assert recipe(fit="none", size=None).image.fit.kind == "none"
+    with pytest.raises(FlagError, match="--size has no effect with --fit none"):
+        recipe(fit="none")
