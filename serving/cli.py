@@ -25,22 +25,30 @@ def serve(
             metavar="DIR", help="Repository <model>/<version>/, a model in one, or a package; may be repeated."
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="gRPC port; 0: any free one.")] = 8001,
-    http_port: Annotated[int, typer.Option(min=0, max=65_535, help="HTTP port; 0: any free one.")] = 8000,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="gRPC port; 0: any free one; default 8001.")
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="HTTP port; 0: any free one; default 8000.")
+    ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
-    ] = False,
+        bool | None, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
+    ] = None,
 ) -> None:
     """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
+
+    Each option that is not given is read from the environment: OCELLA_MODELS (joined by ":"), OCELLA_HOST and so on.
 
     Example: ocella serve --models ~/.cache/ocella/models --port 8001 --http-port 8000
     """
     from serving.app import serve as serve_until_stopped
-    from serving.settings import Settings
+    from serving.settings import read_settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    settings = Settings(models=tuple(models or ()), host=host, port=port, http_port=http_port, insecure=insecure)
+    settings = read_settings(
+        models=tuple(models) if models else None, host=host, port=port, http_port=http_port, insecure=insecure
+    )
     asyncio.run(serve_until_stopped(settings, _announce))
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import OcellaError
+from pipelines.manifest import first_problem
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
@@ -23,7 +25,8 @@ class Settings(BaseSettings):
     """One server's settings.
 
     Attributes:
-        models: repositories or package folders; empty means the embedded default repository.
+        models: repositories, model or package folders; empty means the embedded default repository. The variable
+            joins them as ``PATH`` does.
         host: address to bind, for gRPC and HTTP.
         port: gRPC; 0 lets the system choose.
         http_port: HTTP; 0 lets the system choose.
@@ -36,7 +39,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OCELLA_", frozen=True)
 
-    models: tuple[Path, ...] = ()
+    models: Annotated[tuple[Path, ...], NoDecode] = ()
     host: str = "127.0.0.1"
     port: Port = 8001
     http_port: Port = 8000
@@ -45,6 +48,27 @@ class Settings(BaseSettings):
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     stream_window: Annotated[int, Field(ge=1, le=256)] = 8
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+
+def read_settings(**given: Any) -> Settings:
+    """Settings from arguments, then the environment, then defaults; an argument that is ``None`` was not given.
+
+    Raises StartError, which names the variable that is wrong.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise StartError(f"{Settings.model_config['env_prefix']}{_in_capitals(first_problem(error))}") from error
+
+
+def _in_capitals(problem: str) -> str:
+    name, colon, rest = problem.partition(":")
+    return name.upper() + colon + rest
 
 
 def check_exposure(settings: Settings) -> None:

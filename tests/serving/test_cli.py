@@ -119,6 +119,28 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert captured.err.count("\n") == 1
 
 
+def test_the_environment_reaches_the_command_and_its_options_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("OCELLA_MODELS", "/no/such/folder")
+    assert ocella.main(["serve"]) == 1
+    assert "/no/such/folder must be a folder" in capsys.readouterr().err
+    assert ocella.main(["serve", "--models", str(tmp_path)]) == 1
+    assert f"{tmp_path} holds no package" in capsys.readouterr().err
+
+
+def test_a_port_of_the_environment_is_the_one_that_is_bound(
+    repository: Path,
+    shared_server: ListeningServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    port = shared_server.grpc_address.rpartition(":")[2]
+    monkeypatch.setenv("OCELLA_PORT", port)
+    assert ocella.main(["serve", "--models", str(repository), "--http-port", "0"]) == 1
+    assert f"port {port} of 127.0.0.1 must be free for gRPC" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["serve", "--port", "70000"], ["serve", "--nonsense"], ["models", "extra"]])
 def test_a_misused_command_exits_with_2(capsys: pytest.CaptureFixture[str], words: list[str]):
     assert ocella.main(words) == 2

@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from serving.settings import Settings, StartError, check_exposure, is_loopback
+from serving.settings import Settings, StartError, check_exposure, is_loopback, read_settings
 
 
 def test_arguments_beat_the_environment_and_the_environment_beats_the_defaults(monkeypatch: pytest.MonkeyPatch):
@@ -32,3 +33,25 @@ def test_a_host_without_an_address_is_refused():
 def test_settings_cannot_change_after_they_are_read():
     with pytest.raises(ValueError, match="frozen"):
         Settings().models = (Path("elsewhere"),)
+
+
+def test_an_argument_that_was_not_given_leaves_the_word_to_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OCELLA_PORT", "7001")
+    monkeypatch.setenv("OCELLA_HTTP_PORT", "7002")
+    settings = read_settings(port=None, http_port=9002, host=None)
+    assert (settings.port, settings.http_port, settings.host) == (7001, 9002, "127.0.0.1")
+
+
+def test_folders_of_the_environment_are_joined_as_in_path(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OCELLA_MODELS", f"/models{os.pathsep}{os.pathsep}more/faces")
+    assert read_settings().models == (Path("/models"), Path("more/faces"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("OCELLA_GRACE_S", "abc"), ("OCELLA_PORT", "70000"), ("OCELLA_INSECURE", "perhaps"), ("OCELLA_STREAM_WINDOW", "")],
+)
+def test_a_bad_variable_is_one_error_that_names_it(monkeypatch: pytest.MonkeyPatch, variable: str, value: str):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(StartError, match=rf"^{variable}: .*\(got {value!r}\)$"):
+        read_settings()
