@@ -21,10 +21,11 @@ from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
 from serving.grpc_server import build_grpc_server
 from serving.health import Health
-from serving.http_server import HttpServer, allowed_hosts, bind, build_app
+from serving.http_server import HttpServer, allowed_hosts, build_app
 from serving.loading import Loader
 from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
+from serving.ports import bind
 from serving.repository import Candidate, embedded_repository, scan
 from serving.settings import Settings, StartError, check_exposure
 from serving.threads import Threads
@@ -81,7 +82,8 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
         app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host))
-        http = await stack.enter_async_context(HttpServer(app, stack.enter_context(bind(settings))))
+        listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP"))
+        http = await stack.enter_async_context(HttpServer(app, listener))
         calls = Calls(catalog, metrics)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
         server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))

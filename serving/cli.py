@@ -42,6 +42,7 @@ def serve(
 
     Example: ocella serve --models ~/.cache/ocella/models --port 8001 --http-port 8000
     """
+    _silence_grpc()
     from serving.app import serve as serve_until_stopped
     from serving.settings import read_settings
 
@@ -50,6 +51,11 @@ def serve(
         models=tuple(models) if models else None, host=host, port=port, http_port=http_port, insecure=insecure
     )
     asyncio.run(serve_until_stopped(settings, _announce))
+
+
+def _silence_grpc() -> None:
+    """Keep gRPC's own lines, which repeat our errors, off standard error; to be called before it is imported."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _announce(line: str) -> None:
@@ -69,6 +75,7 @@ def models(
 
     Example: ocella models --server 127.0.0.1:8001
     """
+    _silence_grpc()
     from serving.client import VisionClient
 
     with VisionClient(server) as client:
@@ -90,6 +97,7 @@ def health(
 
     Example: ocella health --server 127.0.0.1:8001
     """
+    _silence_grpc()
     from serving.client import VisionClient
 
     with VisionClient(server) as client:

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from protos.ocella.v1 import vision_pb2
 from protos.ocella.v1.vision_pb2_grpc import add_VisionServicer_to_server
 from serving.health import Health
+from serving.ports import bind
 from serving.settings import Settings, StartError
 from serving.vision import Vision
 
@@ -28,6 +29,7 @@ def build_grpc_server(settings: Settings, vision: Vision, health: Health) -> tup
 
     Raises StartError where the port is busy.
     """
+    bind(settings.host, settings.port, protocol="gRPC").close()  # where it is busy, gRPC itself says so in a page
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),

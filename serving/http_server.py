@@ -19,12 +19,11 @@ from starlette.routing import Route
 
 from serving.catalog import Catalog
 from serving.metrics import Metrics
-from serving.settings import Settings, StartError, is_loopback
+from serving.settings import is_loopback
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
 _STOP_S = 2
-_BACKLOG = 128
 
 
 def build_app(catalog: Catalog, metrics: Metrics, *, allowed_hosts: tuple[str, ...]) -> Starlette:
@@ -80,21 +79,6 @@ class HttpServer:
     async def __aexit__(self, *_: object) -> None:
         self._server.should_exit = True
         await self._task
-
-
-def bind(settings: Settings) -> socket.socket:
-    """Bind the HTTP port; raises StartError where it is busy."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.http_port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        busy = f"port {settings.http_port} of {settings.host} must be free for HTTP"
-        raise StartError(f"{busy}: {error.strerror}") from error
-    return listener
 
 
 def _address(listener: socket.socket) -> str:

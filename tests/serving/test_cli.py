@@ -119,6 +119,13 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert captured.err.count("\n") == 1
 
 
+def test_a_busy_grpc_port_is_one_line_and_none_of_grpcs_own(repository: Path, shared_server: ListeningServer):
+    port = shared_server.grpc_address.rpartition(":")[2]
+    failed = run("serve", "--models", str(repository), "--http-port", "0", "--port", port)
+    assert failed.returncode == 1
+    assert failed.stderr == f"error: port {port} of 127.0.0.1 must be free for gRPC: Address already in use\n"
+
+
 def test_the_environment_reaches_the_command_and_its_options_win(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
