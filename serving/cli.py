@@ -13,9 +13,18 @@ from typing import Annotated
 
 import typer
 
-from serving.client.channel import DEFAULT_SERVER
+from pipelines.errors import InvalidRequestError
+from serving.client.channel import DEFAULT_SERVER, check_address
 
-ServerOption = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.")]
+
+def _address(text: str) -> str:
+    try:
+        return check_address(text)
+    except InvalidRequestError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+ServerOption = Annotated[str, typer.Option(metavar="HOST:PORT", help="The server's gRPC address.", callback=_address)]
 
 
 def serve(

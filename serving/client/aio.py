@@ -14,7 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pipelines.errors import OcellaError, ServiceUnavailableError, UnknownModelError
 from protos.ocella.v1 import vision_pb2 as pb
 from protos.ocella.v1.vision_pb2_grpc import VisionStub
-from serving.client.channel import CHANNEL_OPTIONS, DEFAULT_SERVER, DEFAULT_STREAM_TIMEOUT_S, DEFAULT_TIMEOUT_S
+from serving.client.channel import (
+    CHANNEL_OPTIONS,
+    DEFAULT_SERVER,
+    DEFAULT_STREAM_TIMEOUT_S,
+    DEFAULT_TIMEOUT_S,
+    check_address,
+)
 from serving.client.errors import error_of_call, error_of_frame
 from serving.client.results import Image, ModelDescription, ModelStatus, Options, Prediction
 from serving.client.wire import read_description, read_prediction, read_status, write_request
@@ -37,7 +43,7 @@ class AsyncVisionClient:
 
     def __init__(self, server: str = DEFAULT_SERVER, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """``server`` is ``host:port``; ``timeout_s`` is the deadline of calls that do not give their own."""
-        self.server = server
+        self.server = check_address(server)
         self._timeout_s = timeout_s
         self._channel = grpc.aio.insecure_channel(server, options=CHANNEL_OPTIONS)
         self._vision = VisionStub(self._channel)

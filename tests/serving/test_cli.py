@@ -148,7 +148,16 @@ def test_a_port_of_the_environment_is_the_one_that_is_bound(
     assert f"port {port} of 127.0.0.1 must be free for gRPC" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["serve", "--port", "70000"], ["serve", "--nonsense"], ["models", "extra"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--port", "70000"],
+        ["serve", "--nonsense"],
+        ["models", "extra"],
+        ["models", "--server", "127.0.0.1:99999"],
+        ["health", "--server", ""],
+    ],
+)
 def test_a_misused_command_exits_with_2(capsys: pytest.CaptureFixture[str], words: list[str]):
     assert ocella.main(words) == 2
     capsys.readouterr()
