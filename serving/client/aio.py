@@ -20,6 +20,7 @@ from serving.client.channel import (
     DEFAULT_STREAM_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
     check_address,
+    check_timeout,
 )
 from serving.client.errors import error_of_call, error_of_frame
 from serving.client.results import Image, ModelDescription, ModelStatus, Options, Prediction
@@ -44,7 +45,8 @@ class AsyncVisionClient:
     def __init__(self, server: str = DEFAULT_SERVER, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """``server`` is ``host:port``; ``timeout_s`` is the deadline of calls that do not give their own."""
         self.server = check_address(server)
-        self._timeout_s = timeout_s
+        self._timeout_s = check_timeout(timeout_s)
+        self._closed = False
         self._channel = grpc.aio.insecure_channel(server, options=CHANNEL_OPTIONS)
         self._vision = VisionStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -78,7 +80,7 @@ class AsyncVisionClient:
             except Exception as error:  # noqa: BLE001, raised again once the answers are through
                 raised.append(error)
 
-        call = self._vision.PredictStream(requests(), timeout=timeout_s)
+        call = self._vision.PredictStream(requests(), timeout=self._timeout(timeout_s))
         try:
             with self._named_errors():
                 async for response in call:
@@ -124,7 +126,8 @@ class AsyncVisionClient:
         raise ServiceUnavailableError(f"{self.server} is stopping")
 
     async def close(self) -> None:
-        """Close the connection; calls under way fail."""
+        """Close the connection; calls under way fail, and so do later ones, with ServiceUnavailableError."""
+        self._closed = True
         await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
@@ -134,7 +137,10 @@ class AsyncVisionClient:
         await self.close()
 
     def _timeout(self, timeout_s: float | None) -> float:
-        return self._timeout_s if timeout_s is None else timeout_s
+        """The deadline of a call that is about to start; raises where none can."""
+        if self._closed:
+            raise ServiceUnavailableError(f"the client of {self.server} is closed")
+        return self._timeout_s if timeout_s is None else check_timeout(timeout_s)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

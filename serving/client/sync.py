@@ -18,6 +18,7 @@ from serving.client.channel import (
     DEFAULT_STREAM_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
     check_address,
+    check_timeout,
 )
 from serving.client.errors import error_of_call, error_of_frame
 from serving.client.results import Image, ModelDescription, ModelStatus, Options, Prediction
@@ -42,7 +43,8 @@ class VisionClient:
     def __init__(self, server: str = DEFAULT_SERVER, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
         """``server`` is ``host:port``; ``timeout_s`` is the deadline of calls that do not give their own."""
         self.server = check_address(server)
-        self._timeout_s = timeout_s
+        self._timeout_s = check_timeout(timeout_s)
+        self._closed = False
         self._channel = grpc.insecure_channel(server, options=CHANNEL_OPTIONS)
         self._vision = VisionStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -86,7 +88,7 @@ class VisionClient:
             except Exception as error:  # noqa: BLE001, raised again once the answers are through
                 raised.append(error)
 
-        call = self._vision.PredictStream(requests(), timeout=timeout_s)
+        call = self._vision.PredictStream(requests(), timeout=self._timeout(timeout_s))
         try:
             with self._named_errors():
                 for response in call:
@@ -131,7 +133,8 @@ class VisionClient:
         raise ServiceUnavailableError(f"{self.server} is stopping")
 
     def close(self) -> None:
-        """Close the connection; calls under way fail."""
+        """Close the connection; calls under way fail, and so do later ones, with ServiceUnavailableError."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -141,7 +144,10 @@ class VisionClient:
         self.close()
 
     def _timeout(self, timeout_s: float | None) -> float:
-        return self._timeout_s if timeout_s is None else timeout_s
+        """The deadline of a call that is about to start; raises where none can."""
+        if self._closed:
+            raise ServiceUnavailableError(f"the client of {self.server} is closed")
+        return self._timeout_s if timeout_s is None else check_timeout(timeout_s)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 
-from pipelines.errors import InvalidRequestError
+from pipelines.errors import InvalidRequestError, ServiceUnavailableError
 from serving.client import AsyncVisionClient, VisionClient
-from serving.client.channel import check_address
+from serving.client.channel import check_address, check_timeout
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:8001", "localhost:1", "my-host.example:65535", "[::1]:8001"])
@@ -23,3 +25,56 @@ async def test_both_clients_check_the_address():
     for client in (VisionClient, AsyncVisionClient):
         with pytest.raises(InvalidRequestError, match=r"got '127\.0\.0\.1:99999'"):
             client("127.0.0.1:99999")
+
+
+@pytest.mark.parametrize("timeout_s", [0, 0.5, 10, 31_536_000.0])
+def test_seconds_up_to_a_year_are_a_timeout(timeout_s: float):
+    assert check_timeout(timeout_s) == timeout_s
+
+
+@pytest.mark.parametrize("timeout_s", [math.inf, math.nan, -1, 1e300, "1"])
+def test_no_other_timeout_is_passed_on(timeout_s: float):
+    with pytest.raises(InvalidRequestError, match="timeout_s must be a number from 0 to 31,536,000"):
+        check_timeout(timeout_s)
+
+
+def test_the_blocking_client_checks_every_timeout():
+    with pytest.raises(InvalidRequestError, match="timeout_s"):
+        VisionClient(timeout_s=math.inf)
+    with VisionClient() as client:
+        for call in (client.list_models, client.is_ready, client.wait_ready):
+            with pytest.raises(InvalidRequestError, match="timeout_s"):
+                call(timeout_s=math.inf)
+        with pytest.raises(InvalidRequestError, match="timeout_s"):
+            next(client.predict_stream("m", [b""], timeout_s=math.inf))
+
+
+async def test_the_async_client_checks_every_timeout():
+    with pytest.raises(InvalidRequestError, match="timeout_s"):
+        AsyncVisionClient(timeout_s=math.inf)
+    async with AsyncVisionClient() as client:
+        for call in (client.list_models, client.is_ready, client.wait_ready):
+            with pytest.raises(InvalidRequestError, match="timeout_s"):
+                await call(timeout_s=math.inf)
+        with pytest.raises(InvalidRequestError, match="timeout_s"):
+            await anext(client.predict_stream("m", [b""], timeout_s=math.inf))
+
+
+def test_a_closed_blocking_client_says_that_it_is_closed():
+    client = VisionClient("localhost:9")
+    client.close()
+    for call in (client.list_models, client.is_ready, client.wait_ready, lambda: client.predict("m", b"")):
+        with pytest.raises(ServiceUnavailableError, match="the client of localhost:9 is closed"):
+            call()
+    with pytest.raises(ServiceUnavailableError, match="is closed"):
+        next(client.predict_stream("m", [b""]))
+
+
+async def test_a_closed_async_client_says_that_it_is_closed():
+    client = AsyncVisionClient("localhost:9")
+    await client.close()
+    for call in (client.list_models, client.is_ready, client.wait_ready, lambda: client.predict("m", b"")):
+        with pytest.raises(ServiceUnavailableError, match="the client of localhost:9 is closed"):
+            await call()
+    with pytest.raises(ServiceUnavailableError, match="is closed"):
+        await anext(client.predict_stream("m", [b""]))
