@@ -123,7 +123,7 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     sample: Annotated[list[Path], typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Package folder; default ./NAME.")] = None,
     name: Annotated[str | None, typer.Option(help="Model name; default the file's.")] = None,
-    model_version: Annotated[int, typer.Option(min=1, help="Model version.")] = 1,
+    model_version: Annotated[int, typer.Option(min=1, max=1_000_000, help="Model version.")] = 1,
     description: Annotated[str, typer.Option(help="One line.")] = "",
     license_: Annotated[str, typer.Option("--license", help="Of graph and weights.")] = "not stated",
     source: Annotated[str | None, typer.Option(help="Where they come from; default the file's name.")] = None,

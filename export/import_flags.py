@@ -56,6 +56,7 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
 
     ``flags`` are by the parameter names of the command. Raises FlagError, or GraphMismatchError for an unusable graph.
     """
+    _require_text({**flags, "source": flags["source"] or flags["model"].name})
     found = pixel_input(inputs)
     named = {
         **flags,
@@ -172,6 +173,14 @@ def numbers_from(flag: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise FlagError(f"{flag} must be numbers with commas between them, got {text!r}") from error
+
+
+def _require_text(flags: Flags) -> None:
+    """Raise FlagError for bytes of the command line that are no UTF-8: a manifest could not hold them."""
+    for key, value in flags.items():
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and not text.isascii() and re.search("[\ud800-\udfff]", text):
+                raise FlagError(f"--{_flag(key.rstrip('_'))} must be text in UTF-8, got {text!r}")
 
 
 def _normalisation(flags: Flags, color: Any) -> tuple[Any, tuple[float, ...], tuple[float, ...]]:

@@ -193,6 +193,32 @@ def test_what_is_wrong_with_an_import_is_said_in_one_place(tmp_path, graph, samp
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--license", "\udcff"], "--license"),
+        (["--label", "\udcff"], "--label"),
+        (["--description", "\udcff"], "--description"),
+        (["--metric", "\udcff=1@val"], "--metric"),
+        (["--model-version", "1000001"], "--model-version"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_manifest_cannot_hold_is_a_usage_error(tmp_path, graph, sample, capsys, words, flag):
+    given = [str(graph), *CLASSIFIER, *IMAGE, *LABELS, "--sample", str(sample), "--out", str(tmp_path / "p"), *words]
+    assert ocella.main(["import", *given]) == 2
+    assert flag in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_file_name_that_is_not_text_needs_a_source(tmp_path, graph, sample, capsys):
+    odd = graph.rename(tmp_path / "\udcff.onnx")
+    given = [str(odd), *CLASSIFIER, *IMAGE, *LABELS, "--sample", str(sample), "--name", "mine"]
+    assert ocella.main(["import", *given, "--out", str(tmp_path / "p")]) == 2
+    assert "--source must be text in UTF-8" in capsys.readouterr().err
+    assert ocella.main(["import", *given, "--out", str(tmp_path / "p"), "--source", "me"]) == 0
+
+
 def test_import_without_a_sample_is_a_usage_error(graph, capsys):
     assert ocella.main(["import", str(graph), *CLASSIFIER, *IMAGE]) == 2
     assert "--sample" in capsys.readouterr().err
