@@ -14,7 +14,7 @@ from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
 from export.package import PackageDraft, Sample, runtime_versions, write_package
 from export.tolerance import CPU_FLOAT32, FLOAT16, SAME_MACHINE, TF32, golden_tolerance
 from export.verify import Parity, different_rows, prove_rows
-from pipelines.errors import GraphMismatchError, PackageError, RecipeError
+from pipelines.errors import GraphMismatchError, ImageDecodeError, ImageTooLargeError, PackageError, RecipeError
 from pipelines.image import decode_image
 from pipelines.manifest import GoldenOptions, Metric, ModelManifest, Provenance
 from pipelines.preprocess import preprocess, row_shape
@@ -177,7 +177,10 @@ def _read_sample(path: Path, image: ImageSpec) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise RecipeError(f"sample {path} cannot be read: {error.strerror}") from error
-    return decode_image(data, exif=image.exif, alpha=image.alpha)
+    try:
+        return decode_image(data, exif=image.exif, alpha=image.alpha)
+    except (ImageDecodeError, ImageTooLargeError) as error:
+        raise RecipeError(f"sample {path}: {error}") from error
 
 
 def _prove(data: bytes, image: np.ndarray, recipe: ImportRecipe, *, half: bool) -> Parity:

@@ -219,6 +219,14 @@ def test_a_file_name_that_is_not_text_needs_a_source(tmp_path, graph, sample, ca
     assert ocella.main(["import", *given, "--out", str(tmp_path / "p"), "--source", "me"]) == 0
 
 
+def test_a_sample_that_is_no_image_is_named(tmp_path, graph, sample, capsys):
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    given = [str(graph), *CLASSIFIER, *IMAGE, *LABELS, "--sample", str(sample), "--sample", str(empty)]
+    assert ocella.main(["import", *given, "--out", str(tmp_path / "p")]) == 1
+    assert capsys.readouterr().err == f"error: sample {empty}: image must not be empty, got 0 bytes\n"
+
+
 def test_import_without_a_sample_is_a_usage_error(graph, capsys):
     assert ocella.main(["import", str(graph), *CLASSIFIER, *IMAGE]) == 2
     assert "--sample" in capsys.readouterr().err
