@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Self, Unpack
 
 import grpc
@@ -33,8 +34,8 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class AsyncVisionClient:
     """One connection to a server, made inside a running event loop; an async context manager.
 
-    Deadlines and errors are those of ``VisionClient``. Images are read, written as PNG and masks are decoded on
-    threads, never on the event loop.
+    Deadlines and errors are those of ``VisionClient``. Images are taken from an ordinary iterable, read and written
+    as PNG, and masks are decoded, on threads, never on the event loop.
 
     Example:
         >>> async with AsyncVisionClient("127.0.0.1:8001") as client:
@@ -167,5 +168,6 @@ async def _iterate(images: Iterable[Image] | AsyncIterable[Image]) -> AsyncItera
         async for image in images:
             yield image
     else:
-        for image in images:
-            yield image
+        source = iter(images)
+        while taken := await asyncio.to_thread(list, islice(source, 1)):
+            yield taken[0]

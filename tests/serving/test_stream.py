@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,6 +94,19 @@ async def test_images_may_come_from_an_asynchronous_source(client: AsyncVisionCl
             yield image
 
     assert len(await collect(client.predict_stream("classes", source()))) == 3
+
+
+async def test_an_ordinary_source_never_waits_on_the_event_loop(client: AsyncVisionClient, photos: list[bytes]):
+    threads: set[int] = set()
+
+    def camera():
+        for image in photos[:3]:
+            threads.add(threading.get_ident())
+            yield image
+
+    assert len([answer async for answer in client.predict_stream("classes", camera())]) == 3
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_what_the_source_raises_comes_after_the_answers_before_it(
