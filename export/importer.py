@@ -180,7 +180,7 @@ def _read_sample(path: Path, image: ImageSpec) -> np.ndarray:
     try:
         return decode_image(data, exif=image.exif, alpha=image.alpha)
     except (ImageDecodeError, ImageTooLargeError) as error:
-        raise RecipeError(f"sample {path}: {error}") from error
+        raise type(error)(f"sample {path}: {error}") from error
 
 
 def _prove(data: bytes, image: np.ndarray, recipe: ImportRecipe, *, half: bool) -> Parity:
