@@ -53,10 +53,20 @@ class AsyncVisionClient:
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     async def predict(
-        self, model: str, image: Image, *, version: int = 0, timeout_s: float | None = None, **options: Unpack[Options]
+        self,
+        model: str,
+        image: Image,
+        *,
+        version: int = 0,
+        id: str = "",
+        timeout_s: float | None = None,
+        **options: Unpack[Options],
     ) -> Prediction:
-        """Run a model on one image: encoded bytes, a path, or RGB ``(H, W, 3)`` uint8 (sent as PNG, lossless)."""
-        request = await _write(model, image, options, version=version)
+        """Run a model on one image: encoded bytes, a path, or RGB ``(H, W, 3)`` uint8 (sent as PNG, lossless).
+
+        ``id`` is the caller's own name of the request; the prediction carries it.
+        """
+        request = await _write(model, image, options, version=version, id=id)
         with self._named_errors():
             response = await self._vision.Predict(request, timeout=self._timeout(timeout_s))
         return await _read(response)
@@ -151,10 +161,12 @@ class AsyncVisionClient:
             raise error_of_call(error, self.server) from error
 
 
-async def _write(model: str, image: Image, options: Options, *, version: int = 0, window: int = 0) -> pb.PredictRequest:
+async def _write(
+    model: str, image: Image, options: Options, *, version: int = 0, window: int = 0, id: str = ""
+) -> pb.PredictRequest:
     if isinstance(image, bytes):
-        return write_request(model, image, options, version=version, window=window)
-    return await asyncio.to_thread(write_request, model, image, options, version=version, window=window)
+        return write_request(model, image, options, version=version, window=window, id=id)
+    return await asyncio.to_thread(write_request, model, image, options, version=version, window=window, id=id)
 
 
 async def _read(response: pb.PredictResponse) -> Prediction:

@@ -54,7 +54,7 @@ class Prediction:
         version: of the model that answered.
         image_hw: size of the image after its EXIF orientation.
         timings: where they were asked for.
-        id: of the request.
+        id: that the caller gave the request; empty where it gave none, and in streams.
     """
 
     result: Result

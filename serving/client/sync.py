@@ -50,10 +50,20 @@ class VisionClient:
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def predict(
-        self, model: str, image: Image, *, version: int = 0, timeout_s: float | None = None, **options: Unpack[Options]
+        self,
+        model: str,
+        image: Image,
+        *,
+        version: int = 0,
+        id: str = "",
+        timeout_s: float | None = None,
+        **options: Unpack[Options],
     ) -> Prediction:
-        """Run a model on one image: encoded bytes, a path, or RGB ``(H, W, 3)`` uint8 (sent as PNG, lossless)."""
-        request = write_request(model, image, options, version=version)
+        """Run a model on one image: encoded bytes, a path, or RGB ``(H, W, 3)`` uint8 (sent as PNG, lossless).
+
+        ``id`` is the caller's own name of the request; the prediction carries it.
+        """
+        request = write_request(model, image, options, version=version, id=id)
         with self._named_errors():
             response = self._vision.Predict(request, timeout=self._timeout(timeout_s))
         return read_prediction(response)

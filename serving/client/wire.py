@@ -28,7 +28,7 @@ MASK_FORMATS = {"png": pb.MASK_FORMAT_PNG, "rle": pb.MASK_FORMAT_RLE}
 
 
 def write_request(
-    model: str, image: Image, options: Options, *, version: int = 0, window: int = 0
+    model: str, image: Image, options: Options, *, version: int = 0, window: int = 0, id: str = ""
 ) -> pb.PredictRequest:
     """Write a predict request.
 
@@ -46,6 +46,7 @@ def write_request(
             model=model,
             version=version,
             image=data,
+            id=id,
             options=pb.PredictOptions(**fields, mask_format=MASK_FORMATS[mask_format] if mask_format else None),
             stream_options=pb.StreamOptions(window=window) if window else None,
         )

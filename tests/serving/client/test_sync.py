@@ -36,6 +36,10 @@ def test_bytes_a_path_and_an_array_give_the_offline_result(
         assert (prediction.model, prediction.version, prediction.image_hw) == ("things", 1, (200, 300))
 
 
+def test_a_prediction_carries_the_id_of_its_request(blocking_client: VisionClient, photos: list[bytes]):
+    assert blocking_client.predict("classes", photos[0], id="frame 7").id == "frame 7"
+
+
 def test_a_stream_answers_in_order_with_errors_in_band(
     blocking_client: VisionClient, offline: Offline, photos: list[bytes]
 ):
