@@ -22,6 +22,7 @@ from serving.metrics import Metrics
 from serving.status import Failure, failure_of
 from serving.wire import (
     STATUS_DETAILS_KEY,
+    check_form,
     read_call,
     read_window,
     write_answer,
@@ -89,6 +90,7 @@ class Vision(VisionServicer):
     async def _answer(self, method: str, request: pb.PredictRequest, deadline: float) -> pb.PredictResponse | Failure:
         async def work() -> pb.PredictResponse:
             call, form = read_call(request, deadline=deadline)
+            check_form(form, self._parts.catalog.find(call.model, call.version).task)
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
 
         return await self._parts.calls.run(

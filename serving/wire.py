@@ -79,11 +79,15 @@ def read_window(request: pb.PredictRequest, *, default: int) -> int:
     return window or default
 
 
+def check_form(form: AnswerForm, task: str) -> None:
+    """Raise InvalidRequestError where answers of ``task`` cannot be written so."""
+    if form.mask_format and task != "segmentation":
+        raise InvalidRequestError(f"mask_format does not apply to {task}, it does to segmentation")
+
+
 def write_answer(answer: Answer, form: AnswerForm) -> pb.PredictResponse:
-    """An answer as a message; raises InvalidRequestError where its form does not suit the result."""
+    """An answer as a message, in a form that ``check_form`` let through."""
     result = answer.result
-    if form.mask_format and not isinstance(result, SegmentationMap):
-        raise InvalidRequestError(f"mask_format does not apply to {answer.model}, which answers no segmentation")
     height, width = answer.image_hw
     response = pb.PredictResponse(
         id=form.id, model=answer.model, version=answer.version, image=pb.ImageSize(width=width, height=height)

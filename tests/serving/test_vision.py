@@ -79,7 +79,7 @@ async def test_timings_come_where_they_are_asked_for(client: AsyncVisionClient, 
         ("things", {"iou_threshold": float("-inf")}, InvalidRequestError, "iou_threshold"),
         ("things", {"max_detections": 0}, InvalidRequestError, "max_detections must be between 1 and 100,000, got 0"),
         ("things", {"top_k": 3}, InvalidRequestError, "top_k does not apply to detection"),
-        ("things", {"mask_format": "png"}, InvalidRequestError, "mask_format does not apply to things"),
+        ("things", {"mask_format": "png"}, InvalidRequestError, "mask_format does not apply to detection"),
         ("vectors", {"score_threshold": 0.5}, InvalidRequestError, "score_threshold does not apply to embedding"),
     ],
 )
@@ -95,6 +95,16 @@ async def test_a_bad_request_is_one_clear_error(
         await client.predict(model, photos[0], **arguments)
 
 
+async def test_a_mask_format_that_does_not_apply_is_refused_before_the_model_runs(
+    repository: Path, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    made = swap_session(monkeypatch, "things", GatedSession)
+    async with running_server(repository) as server, AsyncVisionClient(server.grpc_address) as client:
+        with pytest.raises(InvalidRequestError, match="mask_format"):
+            await client.predict("things", photos[0], mask_format="rle")
+    assert made[0].batches == []
+
+
 async def test_an_unknown_mask_format_is_refused_with_those_on_offer(server: ListeningServer, photos: list[bytes]):
     async with grpc.aio.insecure_channel(server.grpc_address) as channel:
         request = pb.PredictRequest(model="masks", image=photos[0], options=pb.PredictOptions(mask_format=7))
@@ -108,6 +118,11 @@ async def test_an_id_is_echoed(server: ListeningServer, photos: list[bytes]):
     async with grpc.aio.insecure_channel(server.grpc_address) as channel:
         request = pb.PredictRequest(model="classes", image=photos[0], id="frame 7")
         assert (await VisionStub(channel).Predict(request, timeout=PATIENCE_S)).id == "frame 7"
+
+
+async def test_a_prediction_carries_the_id_of_its_request(client: AsyncVisionClient, photos: list[bytes]):
+    assert (await client.predict("classes", photos[0], id="frame 7")).id == "frame 7"
+    assert (await client.predict("classes", photos[0])).id == ""
 
 
 async def test_an_image_above_the_limit_is_too_large(repository: Path, photos: list[bytes]):

@@ -17,6 +17,7 @@ from serving.dataplane import Answer, PredictCall, Timings
 from serving.status import failure_of
 from serving.wire import (
     AnswerForm,
+    check_form,
     read_call,
     read_window,
     write_answer,
@@ -92,9 +93,11 @@ def test_timings_come_only_where_they_were_asked_for(asked: bool):
 
 @pytest.mark.parametrize("mask_format", [pb.MASK_FORMAT_PNG, pb.MASK_FORMAT_RLE])
 def test_a_mask_format_is_refused_where_there_is_no_mask(mask_format: int):
-    result = Classification(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    with pytest.raises(InvalidRequestError, match="mask_format does not apply to faces"):
-        write_answer(answer_of(result), AnswerForm("", mask_format, timings=False))
+    form = AnswerForm("", mask_format, timings=False)
+    check_form(form, "segmentation")
+    for task in ("classification", "detection", "embedding"):
+        with pytest.raises(InvalidRequestError, match=f"mask_format does not apply to {task}"):
+            check_form(form, task)
 
 
 @given(
