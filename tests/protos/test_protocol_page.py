@@ -13,6 +13,7 @@ from serving.settings import Settings
 from serving.status import STATUS
 from tests.serving.test_metrics import CONTRACT
 
+PROTO = (Path(__file__).parents[2] / "protos" / "ocella" / "v1" / "vision.proto").read_text()
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 IN_COMMANDS = {"models", "host", "port", "http_port", "insecure"}
 
@@ -30,6 +31,11 @@ def test_every_method_is_named():
 def test_every_error_has_its_row_with_its_codes(error: type[Exception]):
     status = STATUS[error]
     assert f"| `{error.__name__}` | {status.grpc.name} | {status.http} |" in PAGE
+
+
+def test_the_refusal_of_grpc_itself_is_told_in_both_places():
+    for text in (PAGE, PROTO):
+        assert re.search(r"RESOURCE_EXHAUSTED\W+without", text)
 
 
 def test_every_metric_is_named():
