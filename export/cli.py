@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from pipelines.errors import OcellaError
+from pipelines.specs import ClassificationHead, Decoder, Resample, SegmentationHead, Spec
 
 CACHE_VARIABLE = "OCELLA_CACHE"
 
@@ -111,15 +112,29 @@ def progress(name: str, *, steps: int) -> Iterator[Callable[[str], None]]:
 
 
 _IMAGE, _FIT, _HEAD = "Image", "Fit (how an image gets its size)", "Head (what the outputs mean)"
+_FITS = (
+    "stretch (needs --size), stretch_to_multiple (--multiple-of), letterbox (--size), "
+    "center_crop (--size, --resize-shorter), pad (--multiple-of), none."
+)
+
+
+def _choices(spec: type[Spec], field: str) -> str:
+    return ", ".join(get_args(spec.model_fields[field].annotation))
+
+
+_RESAMPLES = ", ".join(get_args(Resample))
+_DECODERS = ", ".join(sorted(_choices(member, "kind") for member in get_args(get_args(Decoder)[0])))
+_ACTIVATIONS = (
+    f"classification: {_choices(ClassificationHead, 'activation')}; "
+    f"segmentation: {_choices(SegmentationHead, 'activation')}."
+)
 
 
 def import_model_command(  # one parameter a flag, one flag a field of the manifest.
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The graph.")],
     task: Annotated[str, typer.Option(help="classification, detection, segmentation or embedding.")],
-    fit: Annotated[
-        str, typer.Option(rich_help_panel=_FIT, help="stretch, stretch_to_multiple, letterbox, center_crop, pad, none.")
-    ],
-    resample: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="Kernel of every resize, as opencv_linear.")],
+    fit: Annotated[str, typer.Option(rich_help_panel=_FIT, help=_FITS)],
+    resample: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help=f"Kernel of every resize: {_RESAMPLES}.")],
     sample: Annotated[list[Path], typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Package folder; default ./NAME.")] = None,
     name: Annotated[str | None, typer.Option(help="Model name; default the file's.")] = None,
@@ -141,27 +156,45 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     scale: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="Divisor, or image_max.")] = None,
     mean: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="As 0.5,0.5,0.5; order of --color.")] = None,
     std: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="As 0.5,0.5,0.5; order of --color.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", rich_help_panel=_FIT, help="Row size.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", rich_help_panel=_FIT, help="stretch, letterbox, center_crop: row size.")
+    ] = None,
     resize_shorter: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="center_crop: before it.")] = None,
-    size_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
-    offset_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
-    multiple_of: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Of both sides.")] = None,
-    rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="ceil or nearest.")] = None,
-    min_shorter: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Least shorter side.")] = None,
-    max_longer: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="Most longer side.")] = None,
-    pad_value: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="0 to 255.")] = None,
-    pad_position: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="center or top_left.")] = None,
-    pad_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="floor or nearest.")] = None,
+    size_rounding: Annotated[
+        str | None, typer.Option(rich_help_panel=_FIT, help="letterbox, center_crop: floor or nearest.")
+    ] = None,
+    offset_rounding: Annotated[
+        str | None, typer.Option(rich_help_panel=_FIT, help="center_crop: floor or nearest.")
+    ] = None,
+    multiple_of: Annotated[
+        int | None, typer.Option(rich_help_panel=_FIT, help="stretch_to_multiple, pad: of both sides.")
+    ] = None,
+    rounding: Annotated[
+        str | None, typer.Option(rich_help_panel=_FIT, help="stretch_to_multiple: ceil or nearest.")
+    ] = None,
+    min_shorter: Annotated[
+        int | None, typer.Option(rich_help_panel=_FIT, help="stretch_to_multiple: least shorter side.")
+    ] = None,
+    max_longer: Annotated[
+        int | None, typer.Option(rich_help_panel=_FIT, help="stretch_to_multiple, pad: most longer side.")
+    ] = None,
+    pad_value: Annotated[int | None, typer.Option(rich_help_panel=_FIT, help="letterbox, pad: 0 to 255.")] = None,
+    pad_position: Annotated[
+        str | None, typer.Option(rich_help_panel=_FIT, help="letterbox: center or top_left.")
+    ] = None,
+    pad_rounding: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help="letterbox: floor or nearest.")] = None,
     scale_up: Annotated[bool | None, typer.Option(rich_help_panel=_FIT, help="letterbox: small images too.")] = None,
     output: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Graph output to read.")] = None,
-    activation: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="softmax, sigmoid, none ...")] = None,
+    activation: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help=_ACTIVATIONS)] = None,
     temperature: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Logits are divided by it.")] = None,
     top_k: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Classes to return.")] = None,
     threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of a mask's foreground.")] = None,
     mask_resample: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Kernel back to the image.")] = None,
     embedding_dim: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Length of the vector.")] = None,
     normalize: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Make vectors length 1.")] = None,
-    decoder: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="How detections are coded.")] = None,
+    decoder: Annotated[
+        str | None, typer.Option(rich_help_panel=_HEAD, help=f"How detections are coded: {_DECODERS}.")
+    ] = None,
     decoder_field: Annotated[
         list[str] | None,
         typer.Option(

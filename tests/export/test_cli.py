@@ -1,10 +1,13 @@
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import typer
 
 import ocella
 from export import cli
@@ -18,11 +21,16 @@ from pipelines.manifest import read_manifest
 from pipelines.specs import (
     CenterCrop,
     ClassificationHead,
+    Decoder,
+    Fit,
     ImageSpec,
     Letterbox,
     Nms,
     Pad,
+    Resample,
+    SegmentationHead,
     SoftGaussianNms,
+    Spec,
     Stretch,
     StretchToMultiple,
 )
@@ -257,6 +265,47 @@ def test_every_field_of_image_fit_and_head_has_a_flag():
     fields = {renamed.get(field, field) for spec in specs for field in spec.model_fields}
     fields |= {"output", "activation", "threshold", "mask_resample", "embedding_dim", "normalize", "max_detections"}
     assert fields - {"kind", "task", "dtype", "in_graph"} <= parameters
+
+
+def help_of(flag: str) -> str:
+    command = typer.main.get_command(cli_app())
+    return next(str(option.help) for option in command.params if flag in option.opts)
+
+
+def cli_app() -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command()(cli.import_model_command)
+    return app
+
+
+def variants(union: Any) -> dict[str, type[Spec]]:
+    members = get_args(get_args(union)[0])
+    return {get_args(member.model_fields["kind"].annotation)[0]: member for member in members}
+
+
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("--resample", get_args(Resample)),
+        ("--decoder", tuple(variants(Decoder))),
+        ("--activation", get_args(ClassificationHead.model_fields["activation"].annotation)),
+        ("--activation", get_args(SegmentationHead.model_fields["activation"].annotation)),
+    ],
+)
+def test_help_lists_the_values_of_a_flag(flag, values):
+    assert set(values) <= set(re.findall(r"\w+", help_of(flag)))
+
+
+@pytest.mark.parametrize("fit", FIT_DEFAULTS)
+def test_help_says_which_flags_a_fit_takes_and_needs(fit):
+    renamed = {"size_hw": "size"}
+    fields = set(variants(Fit)[fit].model_fields) - {"kind"}
+    flags = {field: "--" + renamed.get(field, field).replace("_", "-") for field in fields}
+    assert [flag for flag in flags.values() if fit not in re.findall(r"\w+", help_of(flag))] == []
+    needed = {flags[field] for field in fields - FIT_DEFAULTS[fit].keys()}
+    said = re.search(rf"\b{fit}(?: \(([^)]*)\))?[,.]", help_of("--fit"))
+    assert said is not None
+    assert set(re.findall(r"--[a-z-]+", said[1] or "")) == needed
 
 
 def test_every_fit_and_task_has_its_defaults():
