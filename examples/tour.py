@@ -94,10 +94,13 @@ def wait_until_ready(client: VisionClient, server: subprocess.Popen[bytes]) -> N
             return
 
 
-def free_port() -> int:
-    """A port that is free now."""
+def free_port(wanted: int = 0) -> int:
+    """``wanted`` where it is free now, else any port that is."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
         return int(probe.getsockname()[1])
 
 
@@ -138,7 +141,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     packages = pull_models()
-    port, http_port = free_port(), free_port()
+    # A server that stays is where `ocella models`, VisionClient and the README look for one.
+    port, http_port = (free_port(8001), free_port(8000)) if arguments.keep else (free_port(), free_port())
     with running_server(packages, port=port, http_port=http_port) as server:
         with VisionClient(f"127.0.0.1:{port}", timeout_s=CALL_TIMEOUT_S) as client:
             wait_until_ready(client, server)

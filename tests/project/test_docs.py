@@ -84,6 +84,12 @@ def test_every_option_that_the_readme_shows_exists(words: list[str]):
     assert [option for option in options if f"{option} " not in shown] == []
 
 
+def test_the_readme_names_what_the_makefile_needs_and_where_make_serve_listens():
+    start = (ROOT / "README.md").read_text().split("## Serve your own model")[0]
+    assert "apt install make python3-venv" in start
+    assert {"8001", "8000"} <= set(re.findall(r"\d+", start))
+
+
 def test_the_makefile_has_exactly_its_verbs():
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony is not None
