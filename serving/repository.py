@@ -104,15 +104,23 @@ def _package(folder: Path) -> Candidate:
 def _repository(root: Path) -> list[Candidate]:
     candidates: list[Candidate] = []
     for folder in sorted(root.iterdir()):
-        if not folder.is_dir() or folder.name.startswith("."):
-            continue
-        if (folder / MANIFEST_FILE).is_file():
-            _log.warning("%s is ignored: a package lies in %s/%s", folder, root, LAYOUT)
-        elif not re.match(NAME_PATTERN, folder.name):
-            _log.warning("%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
-        else:
-            candidates += _model(folder)
+        try:
+            candidates += _in_repository(folder, root)
+        except OSError as error:  # one folder's permissions must not stop the other models
+            _log.error("%s is not served: it cannot be read: %s", folder, error.strerror)
     return candidates
+
+
+def _in_repository(folder: Path, root: Path) -> list[Candidate]:
+    if not folder.is_dir() or folder.name.startswith("."):
+        return []
+    if (folder / MANIFEST_FILE).is_file():
+        _log.warning("%s is ignored: a package lies in %s/%s", folder, root, LAYOUT)
+        return []
+    if not re.match(NAME_PATTERN, folder.name):
+        _log.warning("%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
+        return []
+    return _model(folder)
 
 
 def _model(folder: Path) -> list[Candidate]:

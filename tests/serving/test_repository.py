@@ -1,3 +1,4 @@
+import errno
 import logging
 import shutil
 from pathlib import Path
@@ -104,6 +105,24 @@ def test_hidden_folders_and_files_are_passed_over_in_silence(
     (tmp_path / "README.md").touch()
     assert found(tmp_path) == [("classes", 1)]
     assert not caplog.records
+
+
+def test_a_folder_that_may_not_be_read_stops_no_other_model(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """The user of these tests may be root, whom no mode stops; so the system's refusal is played."""
+    for model in ("classes", "masks"):
+        place(folders[model], tmp_path, model=model)
+    is_file = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.parent == tmp_path / "classes":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert found(tmp_path) == [("masks", 1)]
+    assert f"{tmp_path / 'classes'} is not served: it cannot be read: Permission denied" in caplog.text
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path):
