@@ -8,8 +8,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protos.ocella.v1 import vision_pb2
-from protos.ocella.v1.vision_pb2_grpc import add_VisionServicer_to_server
+from serving.handlers import SERVICE, vision_handlers
 from serving.health import Health
 from serving.ports import bind
 from serving.settings import Settings, StartError
@@ -18,7 +17,7 @@ from serving.vision import Vision
 # Around the image: names, options, framing.
 ENVELOPE_BYTES = 64 * 1024
 SERVICES = (
-    vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,
+    SERVICE,
     health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
     reflection.SERVICE_NAME,
 )
@@ -37,7 +36,7 @@ def build_grpc_server(settings: Settings, vision: Vision, health: Health) -> tup
             ("grpc.so_reuseport", 0),  # with it a second server would take half of the first one's calls
         )
     )
-    add_VisionServicer_to_server(vision, server)
+    server.add_generic_rpc_handlers((vision_handlers(vision),))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(SERVICES, server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

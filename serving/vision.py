@@ -18,6 +18,7 @@ from protos.ocella.v1.vision_pb2_grpc import VisionServicer
 from serving.calls import Calls
 from serving.catalog import Catalog
 from serving.dataplane import DataPlane
+from serving.handlers import Malformed
 from serving.metrics import Metrics
 from serving.status import Failure, failure_of
 from serving.wire import (
@@ -53,7 +54,7 @@ class Vision(VisionServicer):
     def __init__(self, parts: VisionParts) -> None:
         self._parts = parts
 
-    async def Predict(self, request: pb.PredictRequest, context: Context) -> pb.PredictResponse:  # noqa: N802
+    async def Predict(self, request: pb.PredictRequest | Malformed, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Run one model on one image."""
         outcome = await self._answer("Predict", request, deadline_of(context))
         return outcome if isinstance(outcome, pb.PredictResponse) else await refuse(context, outcome)
@@ -65,37 +66,39 @@ class Vision(VisionServicer):
         if failure:
             await refuse(context, failure)
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802
+    async def ListModels(  # noqa: N802
+        self, request: pb.ListModelsRequest | Malformed, context: Context
+    ) -> pb.ListModelsResponse:
         """List the known model versions."""
 
         async def work() -> pb.ListModelsResponse:
+            _well_formed(request)
             return write_models(self._parts.plane.models())
 
         outcome = await self._parts.calls.run("ListModels", work(), deadline=deadline_of(context))
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
     async def DescribeModel(  # noqa: N802
-        self, request: pb.DescribeModelRequest, context: Context
+        self, request: pb.DescribeModelRequest | Malformed, context: Context
     ) -> pb.DescribeModelResponse:
         """Describe one ready model version."""
 
         async def work() -> pb.DescribeModelResponse:
-            return write_description(self._parts.plane.describe(request.model, request.version))
+            asked = _well_formed(request)
+            return write_description(self._parts.plane.describe(asked.model, asked.version))
 
-        outcome = await self._parts.calls.run(
-            "DescribeModel", work(), deadline=deadline_of(context), model=request.model, version=request.version
-        )
+        outcome = await self._parts.calls.run("DescribeModel", work(), deadline=deadline_of(context), **_named(request))
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
-    async def _answer(self, method: str, request: pb.PredictRequest, deadline: float) -> pb.PredictResponse | Failure:
+    async def _answer(
+        self, method: str, request: pb.PredictRequest | Malformed, deadline: float
+    ) -> pb.PredictResponse | Failure:
         async def work() -> pb.PredictResponse:
-            call, form = read_call(request, deadline=deadline)
+            call, form = read_call(_well_formed(request), deadline=deadline)
             check_form(form, self._parts.catalog.find(call.model, call.version).task)
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
 
-        return await self._parts.calls.run(
-            method, work(), deadline=deadline, model=request.model, version=request.version
-        )
+        return await self._parts.calls.run(method, work(), deadline=deadline, **_named(request))
 
 
 class _Stream:
@@ -104,7 +107,7 @@ class _Stream:
     def __init__(
         self,
         parts: VisionParts,
-        answer: Callable[[pb.PredictRequest, float], Coroutine[Any, Any, pb.PredictResponse | Failure]],
+        answer: Callable[[pb.PredictRequest | Malformed, float], Coroutine[Any, Any, pb.PredictResponse | Failure]],
         context: Context,
     ) -> None:
         self._parts = parts
@@ -119,7 +122,8 @@ class _Stream:
         if first is None:
             return self._refusal()
         try:
-            window = asyncio.Semaphore(read_window(first, default=self._parts.window))
+            asked = pb.PredictRequest() if isinstance(first, Malformed) else first
+            window = asyncio.Semaphore(read_window(asked, default=self._parts.window))
         except InvalidRequestError as error:
             return failure_of(error, request_id="")
         async with asyncio.TaskGroup() as tasks:
@@ -130,7 +134,7 @@ class _Stream:
         return self._refusal()
 
     async def _start_requests(
-        self, tasks: asyncio.TaskGroup, request: pb.PredictRequest | None, window: asyncio.Semaphore
+        self, tasks: asyncio.TaskGroup, request: pb.PredictRequest | Malformed | None, window: asyncio.Semaphore
     ) -> None:
         """Start each request when the window has room; so the queue of started ones holds at most a window."""
         while request is not None:
@@ -139,15 +143,15 @@ class _Stream:
             request = await self._read_or_drain()
         self._started.put_nowait(None)
 
-    async def _answer_in_band(self, request: pb.PredictRequest) -> pb.PredictResponse:
+    async def _answer_in_band(self, request: pb.PredictRequest | Malformed) -> pb.PredictResponse:
         outcome = await self._answer(request, self._deadline)
         if isinstance(outcome, Failure):
             self._parts.metrics.frames_failed.inc()
-            return write_frame_failure(outcome, request)
+            return write_frame_failure(outcome, pb.PredictRequest() if isinstance(request, Malformed) else request)
         self._parts.metrics.frames_answered.inc()
         return outcome
 
-    async def _read_or_drain(self) -> pb.PredictRequest | None:
+    async def _read_or_drain(self) -> pb.PredictRequest | Malformed | None:
         """The next request; ``None`` where the client sends no more or the server drains."""
         read = asyncio.ensure_future(self._context.read())
         drain = asyncio.ensure_future(self._parts.catalog.draining.wait())
@@ -165,6 +169,17 @@ class _Stream:
         if self._parts.catalog.draining.is_set():
             return failure_of(DrainingError("the server is stopping"), request_id="")
         return None
+
+
+def _well_formed(request: T | Malformed) -> T:
+    if isinstance(request, Malformed):
+        raise InvalidRequestError(f"the request must be a protobuf message {request.kind}, its bytes are none")
+    return request
+
+
+def _named(request: pb.PredictRequest | pb.DescribeModelRequest | Malformed) -> dict[str, Any]:
+    """Model and version that a request names; nothing where it cannot be read."""
+    return {} if isinstance(request, Malformed) else {"model": request.model, "version": request.version}
 
 
 def deadline_of(context: Context) -> float:
