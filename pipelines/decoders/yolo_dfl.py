@@ -31,12 +31,15 @@ def decode(
         corners  = ((x, y) + 0.5 - (left, top)) * stride, ((x, y) + 0.5 + (right, bottom)) * stride
         score    = P(class)                       P: sigmoid, unless the graph has applied it
 
-    What follows the classes of a raw column, in the form that the deployment code of these heads reads
-    (rknn_model_zoo, Apache-2.0, examples yolov8_pose, yolov8_obb, yolov8_seg)::
+    What follows the classes of a raw column::
 
         keypoint = ((x, y) + 2 t) * stride, score sigmoid(t)
         angle    = (sigmoid(t) - 0.25) * pi; the middle of the box turns about the cell's centre by it
-        masks    = coefficients as they are
+        masks    = coefficients as they are (YOLACT, arXiv:1904.02689)
+
+    The angle is that of rknn_model_zoo's yolov8_obb example (Apache-2.0). For the raw keypoint no published source was
+    found: that project's pose example reads points that the graph has decoded. Where the graph can decode them, as
+    exporters do by default, the decoded layout is the safer choice.
 
     Decoded columns hold all of these in row pixels and radians. A box that turns is answered as its four corners,
     clockwise from what is its top left at angle 0, with their bounds as its box. Nothing is clipped.
