@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ from prometheus_client import disable_created_metrics
 
 from pipelines.image import ImageLimits
 from serving.calls import Calls
-from serving.catalog import Catalog, ModelStatus
+from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
 from serving.grpc_server import build_grpc_server
 from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app
+from serving.lifecycle import Lifecycle
 from serving.loading import Loader
 from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
 from serving.ports import bind
-from serving.repository import Candidate, embedded_repository, scan
+from serving.repository import embedded_repository
 from serving.settings import Settings, StartError, check_exposure
+from serving.swap import Swap
 from serving.threads import Threads
 from serving.vision import Vision, VisionParts
 
@@ -48,6 +50,7 @@ class ListeningServer:
         catalog: its models.
         plane: what its transports call.
         metrics: what it counts.
+        lifecycle: loads and unloads its models.
     """
 
     grpc_address: str
@@ -55,12 +58,11 @@ class ListeningServer:
     catalog: Catalog
     plane: DataPlane
     metrics: Metrics
-    _loader: Loader
-    _candidates: Sequence[Candidate]
+    lifecycle: Lifecycle
 
     async def load(self) -> None:
         """Load every model; one that fails does not stop the others. Raises StartError where none loads."""
-        await self._loader.load_all(self._candidates)
+        await self.lifecycle.start()
 
 
 @asynccontextmanager
@@ -70,15 +72,15 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     Raises StartError for whatever makes a start impossible: folders, address, ports.
     """
     check_exposure(settings)
-    candidates = scan(settings.models or (_embedded(),))
     _tune_process()
     cores, catalog, metrics = usable_cores(), Catalog(), Metrics()
-    for candidate in candidates:
-        catalog.put_status(ModelStatus(candidate.name, candidate.version))
+    swap = Swap(catalog, probation_s=settings.probation_s)
+    loader = Loader(metrics, cores=cores)
+    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, cores=cores)
     async with AsyncExitStack() as stack:
         pixels = Threads(cores, name="pixels")
         stack.callback(pixels.close)
-        models = stack.enter_context(ExitStack())
+        await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
         app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host))
@@ -89,8 +91,7 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
-        loader = Loader(catalog, metrics, models, cores=cores)
-        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, loader, candidates)
+        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, lifecycle)
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:

@@ -35,7 +35,7 @@ class ModelStatus:
 
 
 class Catalog:
-    """The known model versions; it belongs to one event loop and is written by the composition root alone."""
+    """The known model versions; it belongs to one event loop and is written by the parts that load and judge models."""
 
     def __init__(self) -> None:
         self.draining = asyncio.Event()
@@ -96,16 +96,23 @@ class Catalog:
             await changed.wait()
 
     def put_status(self, status: ModelStatus) -> None:
-        """Know of a model version that does not answer."""
+        """Know of a model version that does not answer, from now on where it did."""
         self._statuses[status.name, status.version] = status
+        self._take_out(status.name, status.version)
         self._announce()
 
     def put_ready(self, served: ServedModel) -> None:
-        """Let a loaded model version answer."""
+        """Let a loaded model version answer, in the place of whatever answered under its name and version."""
         name, version = served.name, served.version
         self._statuses[name, version] = ModelStatus(name, version, served.task, "")
         self._served[name, version] = served
         self._newest[name] = max(version, self._newest.get(name, 0))
+        self._announce()
+
+    def remove(self, name: str, version: int) -> None:
+        """Know nothing of a model version any more."""
+        self._statuses.pop((name, version), None)
+        self._take_out(name, version)
         self._announce()
 
     def settle(self) -> None:
@@ -117,6 +124,14 @@ class Catalog:
         """Answer no new request; final."""
         self.draining.set()
         self._announce()
+
+    def _take_out(self, name: str, version: int) -> None:
+        self._served.pop((name, version), None)
+        left = [number for model, number in self._served if model == name]
+        if left:
+            self._newest[name] = max(left)
+        else:
+            self._newest.pop(name, None)
 
     def _knows(self, name: str) -> bool:
         return any(model == name for model, _ in self._statuses)

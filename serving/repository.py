@@ -37,6 +37,28 @@ class Candidate:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class ModelFolder:
+    """One model of a repository: what lies there, and what the operator wants of it.
+
+    Attributes:
+        name: of the model.
+        chosen: the versions that should answer, ascending.
+        others: versions that lie there and are not chosen, ascending.
+    """
+
+    name: str
+    chosen: tuple[Candidate, ...]
+    others: tuple[Candidate, ...] = ()
+
+    @property
+    def older(self) -> tuple[Candidate, ...]:
+        """What may answer in the place of a newest version that does not load, newest first."""
+        if self.chosen[0].deploy.versions != "latest" or self.chosen[0].problem:
+            return ()
+        return tuple(reversed(self.others))
+
+
 def embedded_repository() -> Path:
     """The repository that ships with Ocella: inside the wheel, or ``models/`` of a source tree."""
     here = Path(__file__).parent
@@ -45,12 +67,17 @@ def embedded_repository() -> Path:
 
 
 def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
-    """The model versions to serve from repositories (``<model>/<version>/``), model folders and package folders.
+    """The model versions to serve; raises StartError as ``survey`` does."""
+    return tuple(candidate for model in survey(folders) for candidate in model.chosen)
+
+
+def survey(folders: Iterable[Path]) -> tuple[ModelFolder, ...]:
+    """The models of repositories (``<model>/<version>/``), model folders and package folders.
 
     Raises StartError where a folder is missing or holds no package, or where two hold the same model.
     """
     found: dict[str, Path] = {}
-    candidates: list[Candidate] = []
+    models: list[ModelFolder] = []
     for folder in folders:
         if not folder.is_dir():
             raise StartError(
@@ -59,12 +86,12 @@ def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
         inside = _inside(folder)
         if not inside:
             raise StartError(f"{folder} holds no package, a repository is laid out as {LAYOUT}")
-        for name in sorted({candidate.name for candidate in inside}):
-            if name in found:
-                raise StartError(f"model {name} must be in one folder, it is in {found[name]} and {folder}")
-            found[name] = folder
-        candidates += inside
-    return tuple(candidates)
+        for model in inside:
+            if model.name in found:
+                raise StartError(f"model {model.name} must be in one folder, it is in {found[model.name]} and {folder}")
+            found[model.name] = folder
+        models += inside
+    return tuple(models)
 
 
 def check_identity(candidate: Candidate) -> ModelManifest:
@@ -78,9 +105,10 @@ def check_identity(candidate: Candidate) -> ModelManifest:
     return manifest
 
 
-def _inside(folder: Path) -> list[Candidate]:
+def _inside(folder: Path) -> list[ModelFolder]:
     if (folder / MANIFEST_FILE).is_file():
-        return [_package(folder)]
+        candidate = _package(folder)
+        return [ModelFolder(candidate.name, (candidate,))]
     if any((folder / str(version) / MANIFEST_FILE).is_file() for version in _versions(folder)):
         return _model(folder.resolve())
     return _repository(folder)
@@ -101,17 +129,17 @@ def _package(folder: Path) -> Candidate:
     return Candidate(manifest.name, manifest.version, folder, deploy)
 
 
-def _repository(root: Path) -> list[Candidate]:
-    candidates: list[Candidate] = []
+def _repository(root: Path) -> list[ModelFolder]:
+    models: list[ModelFolder] = []
     for folder in sorted(root.iterdir()):
         try:
-            candidates += _in_repository(folder, root)
+            models += _in_repository(folder, root)
         except OSError as error:  # one folder's permissions must not stop the other models
             _log.error("%s is not served: it cannot be read: %s", folder, error.strerror)
-    return candidates
+    return models
 
 
-def _in_repository(folder: Path, root: Path) -> list[Candidate]:
+def _in_repository(folder: Path, root: Path) -> list[ModelFolder]:
     if not folder.is_dir() or folder.name.startswith("."):
         return []
     if (folder / MANIFEST_FILE).is_file():
@@ -123,8 +151,8 @@ def _in_repository(folder: Path, root: Path) -> list[Candidate]:
     return _model(folder)
 
 
-def _model(folder: Path) -> list[Candidate]:
-    """The chosen versions of one model; with a bad ``deploy.toml`` the newest, marked with the problem."""
+def _model(folder: Path) -> list[ModelFolder]:
+    """One model; with a bad ``deploy.toml`` its newest version is chosen, and marked with the problem."""
     present = _versions(folder)
     if not present:
         _log.warning("%s is ignored: it has no version folder such as %s/1", folder, folder)
@@ -134,7 +162,9 @@ def _model(folder: Path) -> list[Candidate]:
         versions, problem = chosen_versions(deploy, present, model_folder=folder), None
     except OcellaError as error:
         deploy, versions, problem = Deploy(), (max(present),), str(error)
-    return [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in versions]
+    every = [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in sorted(present)]
+    chosen = tuple(candidate for candidate in every if candidate.version in versions)
+    return [ModelFolder(folder.name, chosen, tuple(candidate for candidate in every if candidate not in chosen))]
 
 
 def _versions(folder: Path) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
         grace_s: longest time that a stop waits for requests in flight.
         max_image_bytes: of one encoded image.
         max_image_pixels: of one decoded image.
+        probation_s: how long the version before is kept after a reload, to go back to where the new one fails.
         stream_window: requests of one stream in work at once, where the client does not say.
     """
 
@@ -45,6 +46,7 @@ class Settings(BaseSettings):
     http_port: Port = 8000
     insecure: bool = False
     grace_s: Annotated[float, Field(ge=0)] = 30.0
+    probation_s: Annotated[float, Field(ge=0)] = 30.0
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     stream_window: Annotated[int, Field(ge=1, le=256)] = 8

@@ -1,0 +1,38 @@
+"""Golden samples kept in memory, replayed on the live session to see whether it still answers as it did."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import cast
+
+from pipelines.golden import GoldenReport, replay
+from pipelines.loader import LoadedModel
+
+
+class Canary:
+    """One model version's golden samples, read once: the folder may hold another package by the time of a replay."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        """Read the samples of a package; raises OSError where one cannot be read."""
+        self._loaded = loaded
+        self._files = _in_memory(loaded)
+
+    def replay(self) -> GoldenReport:
+        """Replay on the session that serves; raises GoldenMismatchError, or whatever the session raises.
+
+        It blocks for as long as the runs take, which is for ever where one hangs.
+        """
+        loaded = self._loaded
+        return replay(loaded.manifest, self._files, loaded.pipeline, loaded.session)
+
+
+def _in_memory(loaded: LoadedModel) -> Path:
+    """The golden files as an archive in memory; ``zipfile.Path`` opens and reads as ``Path`` does."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for sample in loaded.manifest.golden.samples:
+            for name in (sample.image, sample.record):
+                archive.writestr(name, (loaded.folder / name).read_bytes())
+    return cast(Path, zipfile.Path(zipfile.ZipFile(data)))

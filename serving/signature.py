@@ -1,0 +1,40 @@
+"""What the files of a package look like from outside: whether they changed, and whether all are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipelines.manifest import MANIFEST_FILE
+from serving.repository import Candidate
+
+# Each file's path in the package, size in bytes, time of its last change in nanoseconds, and inode.
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def signature_of(folder: Path) -> Signature:
+    """Stat every file of a package folder; empty where there is none.
+
+    A file that vanishes while the folder is walked is left out: the next look will differ.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            seen = path.stat()
+        except OSError:
+            continue
+        if path.is_file():
+            found.append((path.relative_to(folder).as_posix(), seen.st_size, seen.st_mtime_ns, seen.st_ino))
+    return tuple(found)
+
+
+def is_complete(candidate: Candidate) -> bool:
+    """Whether the manifest can be read and each file that it lists is there.
+
+    It says nothing of their contents, which loading compares with their checksums.
+    """
+    try:
+        listed = json.loads((candidate.folder / MANIFEST_FILE).read_bytes())["files"]
+        return all((candidate.folder / name).is_file() for name in listed)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
