@@ -1,0 +1,92 @@
+"""Metrics of segmentation: IoU, Dice and pixel accuracy from counted pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.types import AnyArray
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationReport:
+    """How the pixels of ``N`` images of ``C`` classes were named.
+
+    Attributes:
+        confusion: ``(C, C)`` int64 pixels by true and answered class, of all images together.
+        image_iou: ``(N, C)`` float64 IoU of each class in each image; NaN where a class is in neither.
+    """
+
+    confusion: NDArray[np.int64]
+    image_iou: NDArray[np.float64]
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """``(C,)`` intersection over union; NaN for a class that occurs in neither truth nor answers."""
+        return iou_of(self.confusion)
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """``(C,)`` twice the intersection over the sum of both; NaN as ``iou``."""
+        hits = np.diagonal(self.confusion).astype(np.float64)
+        return _ratio(2 * hits, self.confusion.sum(axis=0) + self.confusion.sum(axis=1))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Part of the pixels that are named right."""
+        return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
+
+    def headline(self) -> dict[str, float]:
+        """The metrics by name; the means are over the classes that occur, ``foreground`` leaves out class 0."""
+        found = {
+            "miou": float(np.nanmean(self.iou)),
+            "dice": float(np.nanmean(self.dice)),
+            "pixel_accuracy": self.pixel_accuracy,
+        }
+        if np.isfinite(self.iou[1:]).any():
+            found["foreground_iou"] = float(np.nanmean(self.iou[1:]))
+            found["foreground_dice"] = float(np.nanmean(self.dice[1:]))
+        return found
+
+
+def pixel_confusion(truth: AnyArray, answer: AnyArray, num_classes: int, *, ignored: int = 255) -> NDArray[np.int64]:
+    """Count pixels by true and answered class: ``(C, C)``.
+
+    Args:
+        truth: ``(H, W)`` class ids; ``ignored`` pixels are not counted.
+        answer: ``(H, W)`` class ids.
+        num_classes: C.
+        ignored: a value of ``truth``.
+
+    Raises:
+        ValueError: shapes differ, or a class id is not below C.
+    """
+    if truth.shape != answer.shape:
+        raise ValueError(f"masks must have one shape, got {truth.shape} and {answer.shape}")
+    counted = truth != ignored
+    rows, columns = truth[counted].astype(np.int64), answer[counted].astype(np.int64)
+    for name, ids in (("true", rows), ("answered", columns)):
+        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+            raise ValueError(f"{name} class ids must be below {num_classes}, got {ids.min()} to {ids.max()}")
+    return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def segmentation_report(confusions: Sequence[NDArray[np.int64]]) -> SegmentationReport:
+    """Join the ``(C, C)`` counts of each image; raises ValueError where there is none."""
+    if not confusions:
+        raise ValueError("there must be at least one image, got none")
+    return SegmentationReport(np.sum(confusions, axis=0), np.stack([iou_of(one) for one in confusions]))
+
+
+def iou_of(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``(C,)`` intersection over union of ``(C, C)`` counts; NaN for a class that does not occur."""
+    hits = np.diagonal(confusion)
+    return _ratio(hits, confusion.sum(axis=0) + confusion.sum(axis=1) - hits)
+
+
+def _ratio(part: AnyArray, whole: AnyArray) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole > 0, part / whole, np.nan)
