@@ -106,7 +106,7 @@ def detection_report(
             _coco(COCO, _found_rows(found), len(truths), num_classes),
             "bbox",
         )
-        judge.params.maxDets = [1, 10, max_detections]
+        judge.params.maxDets = [max_detections]
         judge.evaluate()
         judge.accumulate()
     # (10 IoUs, 101 recalls, C, 4 sizes, 3 limits); -1 where there is no object to find
