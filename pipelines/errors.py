@@ -29,8 +29,20 @@ class ModelRunError(OcellaError):
     """The graph failed while it ran, or answered another number of rows than it was given."""
 
 
+class RunTerminatedError(ModelRunError):
+    """A run was ended before its end because nobody waited for it any more; no fault of the model."""
+
+
 class ModelOutputError(OcellaError):
     """The model answered NaN, infinity or the wrong shape."""
+
+
+class NotAllowedError(OcellaError):
+    """The operator has not allowed what was asked for; the text names the option that would."""
+
+
+class NotOfferedError(OcellaError):
+    """A protocol has it, this server does not; the text says why."""
 
 
 class DrainingError(OcellaError):

@@ -14,6 +14,8 @@ from pipelines.errors import (
     ImageTooLargeError,
     InvalidRequestError,
     ModelNotReadyError,
+    NotAllowedError,
+    NotOfferedError,
     OverloadedError,
     UnknownModelError,
 )
@@ -38,6 +40,8 @@ STATUS: Mapping[type[BaseException], Status] = {
     DrainingError: Status(StatusCode.UNAVAILABLE, 503),
     OverloadedError: Status(StatusCode.RESOURCE_EXHAUSTED, 429),
     DeadlineExceededError: Status(StatusCode.DEADLINE_EXCEEDED, 504),
+    NotAllowedError: Status(StatusCode.PERMISSION_DENIED, 403),
+    NotOfferedError: Status(StatusCode.UNIMPLEMENTED, 501),
 }
 UNLISTED = Status(StatusCode.INTERNAL, 500)
 

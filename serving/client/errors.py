@@ -16,6 +16,8 @@ from pipelines.errors import (
     ImageTooLargeError,
     InvalidRequestError,
     ModelNotReadyError,
+    NotAllowedError,
+    NotOfferedError,
     OcellaError,
     OverloadedError,
     ServerFaultError,
@@ -35,6 +37,8 @@ BY_REASON: Mapping[str, type[OcellaError]] = {
     "InternalError": ServerFaultError,
     "InvalidRequestError": InvalidRequestError,
     "ModelNotReadyError": ModelNotReadyError,
+    "NotAllowedError": NotAllowedError,
+    "NotOfferedError": NotOfferedError,
     "UnknownModelError": UnknownModelError,
 }
 # By code, where gRPC itself or a proxy refused. gRPC says RESOURCE_EXHAUSTED for a message above its size limit.

@@ -8,6 +8,8 @@ from pipelines.errors import (
     ImageTooLargeError,
     InvalidRequestError,
     ModelNotReadyError,
+    NotAllowedError,
+    NotOfferedError,
     ModelRunError,
     OverloadedError,
     UnknownModelError,
@@ -26,6 +28,8 @@ from serving.status import STATUS, Failure, Status, failure_of, is_listed
         (DrainingError("why"), StatusCode.UNAVAILABLE, 503),
         (OverloadedError("why", retry_after_s=1.5), StatusCode.RESOURCE_EXHAUSTED, 429),
         (DeadlineExceededError("why"), StatusCode.DEADLINE_EXCEEDED, 504),
+        (NotAllowedError("why"), StatusCode.PERMISSION_DENIED, 403),
+        (NotOfferedError("why"), StatusCode.UNIMPLEMENTED, 501),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -36,8 +40,8 @@ def test_an_error_has_the_codes_of_the_contract(error: Exception, code: StatusCo
     assert is_listed(error)
 
 
-def test_the_contract_lists_eight_errors():
-    assert len(STATUS) == 8
+def test_the_contract_lists_ten_errors():
+    assert len(STATUS) == 10
 
 
 @pytest.mark.parametrize("error", [ModelRunError("secret"), RuntimeError("secret"), KeyError("secret")])
