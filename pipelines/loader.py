@@ -11,7 +11,7 @@ from typing import Self
 from pipelines.errors import ChecksumError, GraphMismatchError, PackageError
 from pipelines.golden import GoldenReport, replay
 from pipelines.manifest import GRAPH_FILE, MANIFEST_FILE, ModelManifest, read_manifest
-from pipelines.session import OnnxSession, Session, SessionOptions
+from pipelines.session import GraphSession, OnnxSession, SessionOptions
 from pipelines.specs import TensorSpec
 from pipelines.tasks import Pipeline, build_pipeline
 
@@ -31,7 +31,7 @@ class LoadedModel:
     folder: Path
     manifest: ModelManifest
     pipeline: Pipeline
-    session: Session
+    session: GraphSession
     golden: GoldenReport | None
 
     def close(self) -> None:

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 
-from pipelines.errors import GraphMismatchError, MissingExtraError, ModelRunError, ProviderError
+from pipelines.errors import GraphMismatchError, MissingExtraError, ModelRunError, ProviderError, RunTerminatedError
 from pipelines.specs import TensorSpec
 from pipelines.types import AnyArray
 
@@ -39,6 +39,12 @@ NUMPY_DTYPES = {
     "tensor(bool)": "bool",
     "tensor(string)": "object",
 }
+Optimization: TypeAlias = Literal["off", "basic", "all"]
+_LEVELS: Mapping[str, ort.GraphOptimizationLevel] = {
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
 _SILENT = 4
 _creation = threading.Lock()  # the default logger's severity is process-wide, and creation changes it for a moment.
 
@@ -65,6 +71,44 @@ class Session(Protocol):
         ...
 
 
+class RunControl:
+    """One run that another thread may end: at the next node of the graph, not in the middle of one."""
+
+    def __init__(self) -> None:
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = _SILENT
+
+    def terminate(self) -> None:
+        """End the run, now or once it begins."""
+        self.options.terminate = True
+
+    @property
+    def terminated(self) -> bool:
+        """Whether ``terminate`` was called."""
+        return bool(self.options.terminate)
+
+
+class GraphSession(Session, Protocol):
+    """A session that serves: it answers any outputs of its graph, and its runs can be ended.
+
+    Attributes:
+        graph_outputs: every output of the graph; ``outputs`` are those that ``run`` returns unasked.
+    """
+
+    graph_outputs: tuple[TensorSpec, ...]
+
+    def run(
+        self, feeds: Mapping[str, AnyArray], *, outputs: Sequence[str] | None = None, control: RunControl | None = None
+    ) -> dict[str, AnyArray]:
+        """Run a batch and return ``outputs`` of it.
+
+        Raises:
+            RunTerminatedError: ``control`` ended the run.
+            ModelRunError: the run failed.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
     """How a graph is run.
@@ -73,15 +117,17 @@ class SessionOptions:
         providers: execution providers, most wanted first; the first must be the one that runs.
         intra_op_threads: threads inside one ``run``. 1 with several concurrent runs is the fastest on CPU.
         arena: keep freed memory for the next run.
+        optimization: how far onnxruntime may rewrite the graph; less than ``all`` is for proofs, and slow.
     """
 
     providers: tuple[str, ...] = (CPU,)
     intra_op_threads: int = 1
     arena: bool = True
+    optimization: Optimization = "all"
 
 
 class OnnxSession:
-    """A graph in onnxruntime, with every graph optimisation on and spinning off."""
+    """A graph in onnxruntime, with spinning off."""
 
     def __init__(
         self, path: Path, options: SessionOptions | None = None, *, outputs: Sequence[str] | None = None
@@ -108,16 +154,31 @@ class OnnxSession:
         self.outputs = every if outputs is None else _pick(every, outputs)
         self._output_names = [spec.name for spec in self.outputs]
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """Run a batch; arrays have the batch axis first. Raises ModelRunError with onnxruntime's own words."""
+    def run(
+        self, feeds: Mapping[str, AnyArray], *, outputs: Sequence[str] | None = None, control: RunControl | None = None
+    ) -> dict[str, AnyArray]:
+        """Run a batch; arrays have the batch axis first.
+
+        Args:
+            feeds: each input of the graph.
+            outputs: names of those to return; ``None``: the session's own ``outputs``.
+            control: lets another thread end the run.
+
+        Raises:
+            RunTerminatedError: ``control`` ended the run.
+            ModelRunError: the run failed, with onnxruntime's own words.
+        """
         session = self._session  # a local name: close() in another thread must not pull it away half-way.
         if session is None:
             raise ModelRunError("the session is closed")
+        names = self._output_names if outputs is None else list(outputs)
         try:
-            values = session.run(self._output_names, dict(feeds))
+            values = session.run(names, dict(feeds), control and control.options)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception.
+            if control is not None and control.terminated:
+                raise RunTerminatedError("the run was ended: nobody waited for it any more") from error
             raise ModelRunError(f"onnxruntime refused or failed the run: {_one_line(error)}") from error
-        return dict(zip(self._output_names, values, strict=True))
+        return dict(zip(names, values, strict=True))
 
     def close(self) -> None:
         """Drop the graph; its memory goes when the last running ``run`` returns."""
@@ -135,6 +196,7 @@ def _create(path: Path, options: SessionOptions) -> ort.InferenceSession:
     settings.intra_op_num_threads = options.intra_op_threads
     settings.inter_op_num_threads = 1
     settings.enable_cpu_mem_arena = options.arena
+    settings.graph_optimization_level = _LEVELS[options.optimization]
     settings.log_severity_level = _SILENT
     # Spinning threads take cores from concurrent runs; off is 30 to 75 % faster once callers outnumber cores.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -6,14 +6,16 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from pipelines.errors import DeadlineExceededError, OverloadedError
+from pipelines.errors import DeadlineExceededError, InvalidRequestError, OverloadedError
+from pipelines.session import RunControl
 from pipelines.types import AnyArray
 from serving.executor import BatchOutputs
+from serving.rows import BatchKey, Rows
 
 _FIRST_GUESS_S = 0.05
 _MIN_RETRY_S = 0.01
@@ -43,8 +45,8 @@ class BatchPolicy:
 
 
 @dataclass(frozen=True, eq=False)
-class RowOutputs:
-    """One row's outputs, without batch axis, and the seconds of the run that gave them."""
+class PartOutputs:
+    """The outputs of a part's rows, batch axis first, and the seconds of the run that gave them."""
 
     outputs: dict[str, AnyArray]
     inference_s: float
@@ -52,10 +54,11 @@ class RowOutputs:
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    row: AnyArray
+    rows: Rows
+    key: BatchKey
     deadline: float
     since: float
-    answer: asyncio.Future[RowOutputs]
+    answer: asyncio.Future[PartOutputs]
 
 
 class Batcher:
@@ -72,46 +75,51 @@ class Batcher:
 
     def __init__(
         self,
-        execute: Callable[[Sequence[AnyArray]], asyncio.Future[BatchOutputs]],
+        execute: Callable[[Sequence[Rows], RunControl], asyncio.Future[BatchOutputs]],
         policy: BatchPolicy,
         *,
         on_batch: Callable[[int], None],
     ) -> None:
-        """``execute`` runs rows of one shape; ``on_batch`` is told the size of each batch."""
+        """``execute`` runs rows of one batch key; ``on_batch`` is told the size of each batch."""
         self.policy = policy
         self.inside = 0
         self.queue_depth = 0
         self._execute = execute
         self._on_batch = on_batch
-        self._buckets: dict[tuple[int, ...], deque[_Waiting]] = {}
+        self._buckets: dict[BatchKey, deque[_Waiting]] = {}
         self._free_slots = policy.slots
         self._dispatch_due = False
         self._row_s = _FIRST_GUESS_S
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place for one request, from before its decoding to its answer; raises OverloadedError."""
-        if self.inside >= self.policy.capacity:
+    def admit(self, rows: int = 1) -> Iterator[None]:
+        """Hold the places of a request's rows, from before their decoding to their answer.
+
+        Raises InvalidRequestError for more rows than there are places, OverloadedError where too many are taken.
+        """
+        if rows > self.policy.capacity:
+            raise InvalidRequestError(f"a request must have at most {self.policy.capacity} rows, got {rows}")
+        if self.inside + rows > self.policy.capacity:
             raise OverloadedError(
-                f"at most {self.policy.capacity} requests may be inside, so many are",
+                f"at most {self.policy.capacity} requests may be inside, {self.inside} are",
                 retry_after_s=self._retry_after_s(),
             )
-        self.inside += 1
+        self.inside += rows
         try:
             yield
         finally:
-            self.inside -= 1
+            self.inside -= rows
 
-    async def run(self, row: AnyArray, *, deadline: float = math.inf) -> RowOutputs:
-        """Run one row inside some batch; the caller holds a place.
+    async def run(self, rows: Rows, *, deadline: float = math.inf) -> PartOutputs:
+        """Run rows, at most ``max_size``, inside some batch; the caller holds a place.
 
         Dropped before its run where ``deadline`` (monotonic seconds) has passed, with DeadlineExceededError, or where
         the caller is cancelled. A batch that fails fails each of its rows with the same error, and no other.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(row, deadline, time.monotonic(), loop.create_future())
-        self._buckets.setdefault(row.shape, deque()).append(waiting)
-        self.queue_depth += 1
+        waiting = _Waiting(rows, rows.batch_key(), deadline, time.monotonic(), loop.create_future())
+        self._buckets.setdefault(waiting.key, deque()).append(waiting)
+        self.queue_depth += rows.count
         self._dispatch_soon()
         try:
             return await waiting.answer
@@ -132,33 +140,42 @@ class Batcher:
         now = time.monotonic()
         self._drop_expired(now)
         while self._free_slots:
-            shape = self._due_shape(now)
-            if shape is None:
+            key = self._due_key(now)
+            if key is None:
                 return
-            bucket = self._buckets[shape]
-            size = min(self.policy.max_size, math.ceil(len(bucket) / self._free_slots))
-            self.queue_depth -= size
-            self._start([bucket.popleft() for _ in range(size)])
-            if not bucket:
-                del self._buckets[shape]
+            self._start(self._take(key))
 
-    def _due_shape(self, now: float) -> tuple[int, ...] | None:
+    def _take(self, key: BatchKey) -> list[_Waiting]:
+        """Take a batch out of a bucket: an even share of its rows for each free slot, ``max_size`` at most."""
+        bucket = self._buckets[key]
+        share = min(self.policy.max_size, math.ceil(_count(bucket) / self._free_slots))
+        batch = [bucket.popleft()]
+        size = batch[0].rows.count
+        while bucket and size + bucket[0].rows.count <= share:
+            batch.append(bucket.popleft())
+            size += batch[-1].rows.count
+        self.queue_depth -= size
+        if not bucket:
+            del self._buckets[key]
+        return batch
+
+    def _due_key(self, now: float) -> BatchKey | None:
         """The shape whose oldest row waits longest, of those that need not wait for more rows."""
         if not self._buckets:
             return None
         delay_s = self.policy.max_delay_ms / 1000
         by_age = sorted(self._buckets.items(), key=lambda item: item[1][0].since)
-        for shape, bucket in by_age:
-            if len(bucket) >= self.policy.max_size or now - bucket[0].since >= delay_s:
-                return shape
+        for key, bucket in by_age:
+            if _count(bucket) >= self.policy.max_size or now - bucket[0].since >= delay_s:
+                return key
         oldest = by_age[0][1][0].since
         asyncio.get_running_loop().call_later(oldest + delay_s - now, self._dispatch_soon)
         return None
 
     def _start(self, batch: list[_Waiting]) -> None:
         self._free_slots -= 1
-        self._on_batch(len(batch))
-        run = self._execute([waiting.row for waiting in batch])
+        self._on_batch(_count(batch))
+        run = self._execute([waiting.rows for waiting in batch], RunControl())
         run.add_done_callback(partial(self._finish, batch))
 
     def _finish(self, batch: list[_Waiting], run: asyncio.Future[BatchOutputs]) -> None:
@@ -167,12 +184,12 @@ class Batcher:
         error = run.exception()
         if error is None:
             outputs = run.result()
-            self._row_s += _NEWEST_WEIGHT * (outputs.seconds / len(batch) - self._row_s)
+            self._row_s += _NEWEST_WEIGHT * (outputs.seconds / _count(batch) - self._row_s)
         for i, waiting in enumerate(batch):
             if waiting.answer.done():
                 continue
             if error is None:
-                waiting.answer.set_result(RowOutputs(outputs.rows[i], outputs.seconds))
+                waiting.answer.set_result(PartOutputs(outputs.parts[i], outputs.seconds))
             else:
                 waiting.answer.set_exception(error)
 
@@ -185,13 +202,18 @@ class Batcher:
 
     def _forget(self, waiting: _Waiting) -> None:
         """Take a row out of the queue, if it is still there."""
-        bucket = self._buckets.get(waiting.row.shape, deque())
+        bucket = self._buckets.get(waiting.key, deque())
         if waiting in bucket:
             bucket.remove(waiting)
-            self.queue_depth -= 1
+            self.queue_depth -= waiting.rows.count
             if not bucket:
-                del self._buckets[waiting.row.shape]
+                del self._buckets[waiting.key]
 
     def _retry_after_s(self) -> float:
         """Time until about half of what is inside will have left."""
         return max(_MIN_RETRY_S, self.inside * self._row_s / self.policy.slots / 2)
+
+
+def _count(waiting: Iterable[_Waiting]) -> int:
+    """Rows of all of them."""
+    return sum(one.rows.count for one in waiting)

@@ -7,44 +7,45 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from pipelines.session import Session, split_rows
+from pipelines.session import GraphSession, RunControl
 from pipelines.types import AnyArray
+from serving.rows import Rows, join_feeds, part_outputs, wanted_outputs
 from serving.threads import Threads
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class BatchOutputs:
     """What one run gave.
 
     Attributes:
-        rows: one mapping of outputs, without batch axis, for each row that went in.
+        parts: the outputs, batch axis first, of each part that went in.
         seconds: that the run took.
     """
 
-    rows: list[dict[str, AnyArray]]
+    parts: list[dict[str, AnyArray]]
     seconds: float
 
 
 class Executor:
     """One session shared by ``slots`` threads: so many batches run at once."""
 
-    def __init__(self, session: Session, *, slots: int, name: str) -> None:
+    def __init__(self, session: GraphSession, *, slots: int, name: str) -> None:
         self.slots = slots
         self._session = session
-        self._input = session.inputs[0].name
         self._threads = Threads(slots, name=f"run-{name}")
 
-    def submit(self, rows: Sequence[AnyArray]) -> asyncio.Future[BatchOutputs]:
-        """Run rows of one shape as a batch; the future fails with ModelRunError or whatever the session raises."""
-        return self._threads.run(self._run, rows)
+    def submit(self, parts: Sequence[Rows], control: RunControl) -> asyncio.Future[BatchOutputs]:
+        """Run parts of one batch key together; the future fails with ModelRunError or whatever the session raises."""
+        return self._threads.run(self._run, parts, control)
 
-    def _run(self, rows: Sequence[AnyArray]) -> BatchOutputs:
+    def _run(self, parts: Sequence[Rows], control: RunControl) -> BatchOutputs:
         start = time.monotonic()
-        batch = rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)
-        outputs = self._session.run({self._input: batch})
-        return BatchOutputs(split_rows(outputs, expected_rows=len(rows)), time.monotonic() - start)
+        outputs = self._session.run(join_feeds(parts), outputs=wanted_outputs(parts), control=control)
+        return BatchOutputs(part_outputs(outputs, parts), time.monotonic() - start)
+
+    def abandon(self, error: BaseException) -> int:
+        """Fail every run, under way or to come, with ``error``; returns how many threads hang in one."""
+        return self._threads.abandon(error)
 
     def close(self) -> None:
         """Start no further run; one that hangs is left behind."""

@@ -134,6 +134,12 @@ class ModelMeter:
             child.observe(value)
         self._images.inc()
 
+    def inferred(self, rows: int, queue_s: float, inference_s: float) -> None:
+        """Observe the rows of one request that brought tensors: their seconds in ``queue`` and ``inference``."""
+        self._stages[2].observe(queue_s)
+        self._stages[3].observe(inference_s)
+        self._images.inc(rows)
+
     def batch(self, images: int) -> None:
         """Observe one run."""
         self._batch_size.observe(images)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
+
 from pipelines.loader import LoadedModel
 from pipelines.manifest import GRAPH_FILE
+from pipelines.types import AnyArray
 from serving.batcher import Batcher, BatchPolicy
 from serving.deploy import Deploy
 from serving.executor import Executor
 from serving.metrics import ModelMeter
+from serving.rows import Rows, TensorContract
 
 MOST_ROWS = 8
 BATCH_S = 0.05
@@ -34,6 +38,7 @@ class ServedModel:
 
     Attributes:
         pipeline: pre- and post-processing.
+        contract: the graph's own tensors, for requests that bring them.
         batcher: the queue and the runs.
         meter: metrics of this version.
     """
@@ -46,9 +51,12 @@ class ServedModel:
         self.loaded = loaded
         self.pipeline = loaded.pipeline
         self.meter = meter
+        self.contract = TensorContract(loaded.session.inputs, loaded.session.graph_outputs)
+        self._image_input = loaded.session.inputs[0].name
+        self._image_outputs = tuple(spec.name for spec in loaded.session.outputs)
         self.policy = BatchPolicy(
             slots=deploy.runtime.instances or cores,
-            max_size=_max_size(loaded, deploy),
+            max_size=self.contract.fixed_rows or _max_size(loaded, deploy),
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
         )
@@ -57,6 +65,14 @@ class ServedModel:
         meter.watch(queue_depth=lambda: batcher.queue_depth, inflight=lambda: batcher.inside)
         meter.info(task=self.task, sha256=manifest.files[GRAPH_FILE], provider=loaded.session.provider)
         meter.ready(is_ready=True)
+
+    def image_rows(self, row: AnyArray) -> Rows:
+        """The rows of one image: its row, and the outputs that the pipeline reads."""
+        return Rows({self._image_input: row[np.newaxis]}, 1, self._image_outputs)
+
+    def abandon(self, error: BaseException) -> int:
+        """Fail what is inside and what comes with ``error``; returns how many threads hang in a run."""
+        return self._executor.abandon(error)
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +83,4 @@ class ServedModel:
 
 
 def _max_size(loaded: LoadedModel, deploy: Deploy) -> int:
-    if loaded.manifest.inputs[0].shape[0] == 1:
-        return 1
     return deploy.batching.max_size or rows_per_run(loaded.golden.row_s if loaded.golden else None)

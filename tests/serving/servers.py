@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.image import ImageLimits
 from pipelines.loader import LoadedModel, load_package
 from pipelines.options import PredictOptions
-from pipelines.session import Session
+from pipelines.session import GraphSession
 from pipelines.tasks import predict
 from pipelines.types import AnyArray, Result
 from serving.app import ListeningServer, listening
@@ -78,18 +78,19 @@ class Offline:
 class GatedSession:
     """Runs a graph only while its gate is open, and tells that somebody stands before it."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: GraphSession) -> None:
         self.inputs, self.outputs, self.provider = session.inputs, session.outputs, session.provider
+        self.graph_outputs = session.graph_outputs
         self.batches: list[int] = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self._session = session
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    def run(self, feeds: Mapping[str, AnyArray], **arguments: Any) -> dict[str, AnyArray]:
         self.batches.append(len(next(iter(feeds.values()))))
         self.entered.release()
         assert self.gate.wait(PATIENCE_S), "the test never opened the gate"
-        return self._session.run(feeds)
+        return self._session.run(feeds, **arguments)
 
     def close(self) -> None:
         self._session.close()
@@ -98,18 +99,19 @@ class GatedSession:
 class FaultySession:
     """Answers with what ``spoil`` makes of the graph's outputs; ``spoil`` may raise."""
 
-    def __init__(self, session: Session, spoil: Callable[[dict[str, AnyArray]], dict[str, AnyArray]]) -> None:
+    def __init__(self, session: GraphSession, spoil: Callable[[dict[str, AnyArray]], dict[str, AnyArray]]) -> None:
         self.inputs, self.outputs, self.provider = session.inputs, session.outputs, session.provider
+        self.graph_outputs = session.graph_outputs
         self._session, self._spoil = session, spoil
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        return self._spoil(self._session.run(feeds))
+    def run(self, feeds: Mapping[str, AnyArray], **arguments: Any) -> dict[str, AnyArray]:
+        return self._spoil(self._session.run(feeds, **arguments))
 
     def close(self) -> None:
         self._session.close()
 
 
-def swap_session(monkeypatch: Any, model: str, wrap: Callable[[Session], Any]) -> list[Any]:
+def swap_session(monkeypatch: Any, model: str, wrap: Callable[[GraphSession], Any]) -> list[Any]:
     """Let servers started from here on run ``model`` through ``wrap(session)``; what was made is in the list."""
     made: list[Any] = []
 

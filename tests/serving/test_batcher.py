@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from pipelines.errors import DeadlineExceededError, OverloadedError
+from pipelines.session import RunControl
 from pipelines.types import AnyArray
-from serving.batcher import Batcher, BatchPolicy, RowOutputs
+from serving.batcher import Batcher, BatchPolicy, PartOutputs
 from serving.executor import BatchOutputs
+from serving.rows import Rows
 
 
 class Runs:
@@ -17,9 +19,9 @@ class Runs:
     def __init__(self) -> None:
         self.batches: list[tuple[list[AnyArray], asyncio.Future[BatchOutputs]]] = []
 
-    def __call__(self, rows: Sequence[AnyArray]) -> asyncio.Future[BatchOutputs]:
+    def __call__(self, parts: Sequence[Rows], control: RunControl) -> asyncio.Future[BatchOutputs]:
         run: asyncio.Future[BatchOutputs] = asyncio.get_running_loop().create_future()
-        self.batches.append((list(rows), run))
+        self.batches.append(([part.feeds["in"] for part in parts], run))
         return run
 
     @property
@@ -46,8 +48,12 @@ def row(value: float, *, shape: tuple[int, ...] = (3, 4, 4)) -> AnyArray:
     return np.full(shape, value, np.float32)
 
 
-def submit(batcher: Batcher, *rows: AnyArray, deadline: float = np.inf) -> list[asyncio.Task[RowOutputs]]:
-    return [asyncio.create_task(batcher.run(each, deadline=deadline)) for each in rows]
+def rows_of(row: AnyArray) -> Rows:
+    return Rows({"in": row[np.newaxis]}, 1, ("out",))
+
+
+def submit(batcher: Batcher, *rows: AnyArray, deadline: float = np.inf) -> list[asyncio.Task[PartOutputs]]:
+    return [asyncio.create_task(batcher.run(rows_of(each), deadline=deadline)) for each in rows]
 
 
 async def settle() -> None:
@@ -152,7 +158,7 @@ async def test_a_batch_that_fails_fails_its_rows_and_no_others():
     for answer in bad:
         with pytest.raises(RuntimeError, match="the graph failed"):
             await answer
-    assert float((await good).outputs["out"][0]) == 0
+    assert float((await good).outputs["out"].flat[0]) == 0
 
 
 async def test_a_slot_is_free_again_after_a_batch_failed():

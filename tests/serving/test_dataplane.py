@@ -217,9 +217,9 @@ async def spoilt(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> A
 
 
 async def test_a_nan_in_one_row_fails_that_row_alone(spoilt: Parts, photos: list[bytes]):
-    batcher = spoilt.catalog.find("classes", 1).batcher
+    model = spoilt.catalog.find("classes", 1)
     rows = [np.zeros((3, 96, 128), np.float32), np.ones((3, 96, 128), np.float32)]
-    bad, good = await asyncio.gather(*(batcher.run(row) for row in rows))
+    bad, good = await asyncio.gather(*(model.batcher.run(model.image_rows(row)) for row in rows))
     assert np.isnan(bad.outputs["logits"]).all()
     assert np.isfinite(good.outputs["logits"]).all()
     with pytest.raises(ModelOutputError):

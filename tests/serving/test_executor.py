@@ -8,9 +8,10 @@ import pytest
 
 from pipelines.errors import ModelRunError
 from pipelines.loader import load_package
-from pipelines.session import Session, run_one
+from pipelines.session import RunControl, Session, run_one
 from pipelines.types import AnyArray
-from serving.executor import Executor
+from serving.executor import BatchOutputs, Executor
+from serving.rows import Rows
 from tests.serving.servers import PATIENCE_S, FaultySession, GatedSession
 
 
@@ -34,35 +35,40 @@ def rows_of(count: int) -> list[AnyArray]:
     return [random.normal(size=(3, 96, 128)).astype(np.float32) for _ in range(count)]
 
 
+def submit(executor: Executor, rows: list[AnyArray], control: RunControl | None = None) -> asyncio.Future[BatchOutputs]:
+    parts = [Rows({"image": row[np.newaxis]}, 1, ("logits",)) for row in rows]
+    return executor.submit(parts, control or RunControl())
+
+
 @pytest.mark.parametrize("count", [1, 2, 7])
 async def test_each_row_gets_its_own_outputs(session: Session, count: int):
     rows = rows_of(count)
     with executor_of(session) as executor:
-        outputs = await executor.submit(rows)
-    assert len(outputs.rows) == count
+        outputs = await submit(executor, rows)
+    assert len(outputs.parts) == count
     assert outputs.seconds > 0
-    for got, row in zip(outputs.rows, rows, strict=True):
+    for got, row in zip(outputs.parts, rows, strict=True):
         expected = run_one(session, row)
         assert got.keys() == expected.keys()
         # Logits are below 16; a batched matrix product may add in another order than a single one.
-        np.testing.assert_allclose(got["logits"], expected["logits"], atol=1e-5)
+        np.testing.assert_allclose(got["logits"][0], expected["logits"], atol=1e-5)
 
 
 async def test_a_wrong_number_of_rows_is_an_error_that_names_itself(session: Session):
     short = FaultySession(session, lambda outputs: {name: value[:-1] for name, value in outputs.items()})
     with executor_of(short) as executor, pytest.raises(ModelRunError, match=r"output 'logits' must have 2 rows"):
-        await executor.submit(rows_of(2))
+        await submit(executor, rows_of(2))
 
 
 async def test_an_error_of_the_session_reaches_the_caller(session: Session):
     with executor_of(session) as executor, pytest.raises(ModelRunError, match="onnxruntime refused"):
-        await executor.submit([np.zeros((1, 2), np.float32)])
+        await submit(executor, [np.zeros((1, 2), np.float32)])
 
 
 async def test_as_many_batches_run_at_once_as_there_are_slots(session: Session):
     gated = GatedSession(session)
     with executor_of(gated, slots=2) as executor:
-        answers = [executor.submit(rows_of(1)) for _ in range(3)]
+        answers = [submit(executor, rows_of(1)) for _ in range(3)]
         for _ in range(2):
             assert await asyncio.to_thread(gated.entered.acquire, timeout=PATIENCE_S)
         assert len(gated.batches) == 2
@@ -74,7 +80,7 @@ async def test_as_many_batches_run_at_once_as_there_are_slots(session: Session):
 async def test_closing_does_not_wait_for_a_run_that_hangs(session: Session):
     gated = GatedSession(session)
     executor = Executor(gated, slots=1, name="test")
-    hung, queued = executor.submit(rows_of(1)), executor.submit(rows_of(1))
+    hung, queued = submit(executor, rows_of(1)), submit(executor, rows_of(1))
     assert await asyncio.to_thread(gated.entered.acquire, timeout=PATIENCE_S)
     executor.close()
     gated.gate.set()
