@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -73,18 +74,19 @@ class MaskTarget:
     """A class for every pixel of an image.
 
     Attributes:
-        source: a PNG or TIFF file of one channel or with a palette, or the class map itself, ``(H, W)`` uint8.
+        source: a PNG or TIFF file of one channel or with a palette, or the class map itself, ``(H, W)`` uint8, or what
+            paints it when it is asked for.
         values: what the file's values mean: ``classes`` (the value is the class id, 255 is not counted) or
             ``foreground`` (0 is the background, anything above it the one other class: instance masks, 0 and 255).
     """
 
-    source: Path | AnyArray
+    source: Path | AnyArray | Callable[[], AnyArray]
     values: MaskValues = "classes"
 
     def class_map(self) -> AnyArray:
         """The class ids, ``(H, W)`` uint8 with ``IGNORED`` where no class counts; raises DatasetError."""
         if not isinstance(self.source, Path):
-            return self.source
+            return self.source() if callable(self.source) else self.source
         try:
             return read_class_map(self.source, values=self.values)
         except (OSError, ValueError) as error:
