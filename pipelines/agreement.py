@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.boxes import iou_matrix
-from pipelines.manifest import GoldenTolerance
+from pipelines.manifest import ResultTolerance
 from pipelines.rotated_nms import rotated_iou
 from pipelines.types import (
     AnyArray,
+    CascadeResult,
     Classification,
     Detections,
     Embedding,
@@ -43,16 +44,19 @@ class Cuts:
     """Where a detection or label can appear or vanish: the thresholds that were in force; ``None`` where there is none.
 
     ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``; boxes
-    that turn are compared by their own IoU.
+    that turn are compared by their own IoU. In a cascade these are the detector's, ``min_size_px`` is what a box's
+    shorter side was compared with, and ``objects`` are the second model's.
     """
 
     score_threshold: float | None = None
     iou_threshold: float | None = None
     overlap: Callable[[AnyArray, AnyArray], NDArray[np.float64]] = iou_matrix
     max_detections: int | None = None
+    min_size_px: float | None = None
+    objects: Cuts | None = None
 
 
-def compare_results(expected: Result, got: Result, tolerance: GoldenTolerance, cuts: Cuts) -> Agreement:
+def compare_results(expected: Result, got: Result, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
     """Compare two results of one image; types must be equal."""
     if isinstance(expected, Detections) and isinstance(got, Detections):
         return _compare_detections(expected, got, tolerance, cuts)
@@ -62,11 +66,13 @@ def compare_results(expected: Result, got: Result, tolerance: GoldenTolerance, c
         return _compare_masks(expected, got, tolerance)
     if isinstance(expected, Embedding) and isinstance(got, Embedding):
         return _compare_vectors(expected, got, tolerance)
+    if isinstance(expected, CascadeResult) and isinstance(got, CascadeResult):
+        return _compare_cascades(expected, got, tolerance, cuts)
     raise TypeError(f"results must be of one type, got {type(expected).__name__} and {type(got).__name__}")
 
 
 def _compare_classes(
-    expected: Classification, got: Classification, tolerance: GoldenTolerance, cuts: Cuts
+    expected: Classification, got: Classification, tolerance: ResultTolerance, cuts: Cuts
 ) -> Agreement:
     if cuts.score_threshold is None and len(expected) != len(got):
         return Agreement(0, problem=f"{len(got)} classes, the reference has {len(expected)}")
@@ -87,14 +93,14 @@ def _compare_classes(
     return Agreement(len(shared), excluded)
 
 
-def _is_last(score: float, other: dict[int, float], count: int, tolerance: GoldenTolerance, cuts: Cuts) -> bool:
+def _is_last(score: float, other: dict[int, float], count: int, tolerance: ResultTolerance, cuts: Cuts) -> bool:
     """Whether a class may be missing among ``other``: at the threshold, or tied for the last of ``count`` places."""
     if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
         return True
     return len(other) >= count and score - min(other.values()) <= tolerance.score
 
 
-def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: GoldenTolerance) -> Agreement:
+def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: ResultTolerance) -> Agreement:
     if expected.class_map.shape != got.class_map.shape:
         text = f"mask is {got.class_map.shape}, the reference {expected.class_map.shape}"
         return Agreement(0, problem=text)
@@ -111,7 +117,7 @@ def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: G
     return Agreement(len(classes))
 
 
-def _compare_vectors(expected: Embedding, got: Embedding, tolerance: GoldenTolerance) -> Agreement:
+def _compare_vectors(expected: Embedding, got: Embedding, tolerance: ResultTolerance) -> Agreement:
     if expected.vector.shape != got.vector.shape:
         return Agreement(0, problem=f"vector is {got.vector.shape}, the reference {expected.vector.shape}")
     a, b = expected.vector.astype(np.float64), got.vector.astype(np.float64)
@@ -124,8 +130,8 @@ def _compare_vectors(expected: Embedding, got: Embedding, tolerance: GoldenToler
     return Agreement(1)
 
 
-def _compare_detections(expected: Detections, got: Detections, tolerance: GoldenTolerance, cuts: Cuts) -> Agreement:
-    pairs, lost, extra = _match(expected, got, tolerance)
+def _compare_detections(expected: Detections, got: Detections, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
+    pairs, lost, extra = match_detections(expected, got, tolerance)
     for i, j in pairs:
         if problem := _pair_problem(expected, got, i, j, tolerance):
             return Agreement(len(pairs), problem=problem)
@@ -140,8 +146,35 @@ def _compare_detections(expected: Detections, got: Detections, tolerance: Golden
     return Agreement(len(pairs), excluded)
 
 
-def _match(
-    expected: Detections, got: Detections, tolerance: GoldenTolerance
+def _compare_cascades(expected: CascadeResult, got: CascadeResult, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
+    """The detections as they are, then what the second model says of those that both sides have."""
+    found = _compare_detections(expected.detections, got.detections, tolerance, cuts)
+    compared, excluded = found.compared, found.excluded
+    if found.problem:
+        return found
+    for i, j in match_detections(expected.detections, got.detections, tolerance)[0]:
+        if not np.array_equal(expected.transforms[i], got.transforms[j]) and _differ_in_size(
+            expected.objects[i], got.objects[j]
+        ):
+            excluded += 1  # the box lies at the edge of a pixel, which its crop has on one side and not on the other
+            continue
+        nested = compare_results(expected.objects[i], got.objects[j], tolerance, cuts.objects or Cuts())
+        compared, excluded = compared + nested.compared, excluded + nested.excluded
+        if nested.problem:
+            return Agreement(compared, excluded, f"object {i}: {nested.problem}")
+    return Agreement(compared, excluded)
+
+
+def _differ_in_size(a: Result, b: Result) -> bool:
+    """Whether two masks are of crops that differ by at most a pixel on each side."""
+    if not isinstance(a, SegmentationMap) or not isinstance(b, SegmentationMap):
+        return False
+    apart = np.abs(np.subtract(a.class_map.shape, b.class_map.shape))
+    return 0 < int(apart.max()) <= 2
+
+
+def match_detections(
+    expected: Detections, got: Detections, tolerance: ResultTolerance
 ) -> tuple[list[tuple[int, int]], list[int], list[int]]:
     """Pair detections of one class by best IoU, best scores first; an IoU below the tolerance is no pair."""
     iou = iou_matrix(expected.boxes, got.boxes)
@@ -160,7 +193,7 @@ def _match(
     return pairs, lost, np.flatnonzero(free).tolist()
 
 
-def _pair_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+def _pair_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance) -> str | None:
     if abs(float(expected.scores[i]) - float(got.scores[j])) > tolerance.score:
         return f"a detection has score {got.scores[j]:.5f}, the reference {expected.scores[i]:.5f}"
     for field in ("keypoints", "polygons", "masks", "angles"):
@@ -183,7 +216,7 @@ def _pair_problem(expected: Detections, got: Detections, i: int, j: int, toleran
 
 
 def _keypoint_score_problem(
-    expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance
+    expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance
 ) -> str | None:
     if expected.keypoints is None or got.keypoints is None:
         return None
@@ -191,7 +224,7 @@ def _keypoint_score_problem(
     return f"a keypoint's score differs by {drift:.5f}" if drift > tolerance.score else None
 
 
-def _mask_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+def _mask_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance) -> str | None:
     if expected.masks is None or got.masks is None:
         return None
     iou = _mask_iou(expected, got, i, j)
@@ -216,7 +249,7 @@ def _mask_iou(a: Detections, b: Detections, i: int, j: int) -> float:
     return both / either if either else 1.0
 
 
-def _angle_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: GoldenTolerance) -> str | None:
+def _angle_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance) -> str | None:
     """An angle may turn the box's far end by as much as a point may move."""
     if expected.angles is None or got.angles is None or expected.polygons is None:
         return None
@@ -230,9 +263,11 @@ def _points(source: FloatArray | tuple[FloatArray, ...] | None, index: int) -> F
     return np.empty((0, 2), np.float32) if source is None else source[index][:, :2]
 
 
-def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: GoldenTolerance, cuts: Cuts) -> bool:
+def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: ResultTolerance, cuts: Cuts) -> bool:
     """Whether a detection that only one side has may be there or not within the tolerance."""
     score = float(side.scores[index])
+    if cuts.min_size_px is not None and _is_as_small(side.boxes[index], cuts.min_size_px, tolerance):
+        return True
     if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
         return True
     if cuts.max_detections is not None and len(other) >= cuts.max_detections:
@@ -246,6 +281,12 @@ def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: Gol
             if (np.abs(overlap - cuts.iou_threshold) <= margin).any():
                 return True
     return False
+
+
+def _is_as_small(box: FloatArray, min_size_px: float, tolerance: ResultTolerance) -> bool:
+    """Whether the box's shorter side may be at either side of the limit while its IoU stays within the tolerance."""
+    shorter = float((box[2:] - box[:2]).min())
+    return abs(shorter - min_size_px) <= (1 - tolerance.box_iou) * max(shorter, min_size_px)
 
 
 def _overlaps(side: Detections, index: int, rivals: Detections, cuts: Cuts) -> NDArray[np.float64]:

@@ -8,13 +8,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pipelines.similarity import Matrix, invert, move
 from pipelines.types import (
     AnyArray,
     ByteArray,
+    CascadeResult,
     Classification,
     Detections,
     Embedding,
     FloatArray,
+    ObjectResult,
     Result,
     SegmentationMap,
     pixel_windows,
@@ -33,6 +36,9 @@ def draw(image: ByteArray, result: Result) -> ByteArray:
         return _draw_mask(image, result)
     if isinstance(result, Detections):
         return _draw_detections(image, result)
+    if isinstance(result, CascadeResult):
+        tinted = _tint_crops(image, result)
+        return _draw_detections(tinted, result.detections, notes=[_note(each) for each in result.objects])
     return _draw_lines(image, _lines(result))
 
 
@@ -49,7 +55,8 @@ def _font(image: AnyArray) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=max(11, round(max(image.shape[:2]) / 40)))
 
 
-def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
+def _draw_detections(image: ByteArray, result: Detections, *, notes: Sequence[str] = ()) -> ByteArray:
+    """Draw boxes, outlines, masks and landmarks; ``notes``, where there are any, follow each object's name."""
     canvas = Image.fromarray(_tint_objects(image, result))
     pen = ImageDraw.Draw(canvas)
     width, font = _line_width(image), _font(image)
@@ -67,7 +74,7 @@ def _draw_detections(image: ByteArray, result: Detections) -> ByteArray:
         name = result.labels[i] if result.labels else f"class {result.class_ids[i]}"
         x, y = result.boxes[i, :2].tolist()
         color = color_of(int(result.class_ids[i]))
-        _label(pen, canvas.size, (x, y), f"{name} {result.scores[i]:.2f}", color, font)
+        _label(pen, canvas.size, (x, y), f"{name} {result.scores[i]:.2f}{notes[i] if notes else ''}", color, font)
     return np.asarray(canvas).copy()
 
 
@@ -88,6 +95,42 @@ def _tint_objects(image: ByteArray, result: Detections) -> ByteArray:
             )
             cv2.drawContours(drawn, contours, -1, color_of(class_id), _line_width(image))
     return drawn
+
+
+def _note(result: ObjectResult) -> str:
+    """What the second model of a cascade says of an object, where it is words."""
+    if not isinstance(result, Classification) or not len(result):
+        return ""
+    name = result.labels[0] if result.labels else f"class {result.class_ids[0]}"
+    return f": {name} {result.scores[0]:.0%}"
+
+
+def _tint_crops(image: ByteArray, result: CascadeResult) -> ByteArray:
+    """Tint what the second model marks in each object's crop, brought back into the image."""
+    drawn = image.copy()
+    for i, each in enumerate(result.objects):
+        if isinstance(each, SegmentationMap):
+            _tint_crop(drawn, each, result.transforms[i].astype(np.float64))
+    return drawn
+
+
+def _tint_crop(drawn: ByteArray, result: SegmentationMap, transform: Matrix) -> None:
+    """Draw a crop's mask on its part of the image: each pixel shows the crop's nearest."""
+    height, width = result.class_map.shape
+    corners = move(invert(transform), np.array([(0, 0), (width, 0), (width, height), (0, height)]))
+    left, top = np.clip(np.floor(corners.min(axis=0)), 0, drawn.shape[1::-1]).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, drawn.shape[1::-1]).astype(int).tolist()
+    # The crop may be cut from anywhere and hold anything beyond the image; only what lies in the image is drawn.
+    x, y = np.meshgrid(np.arange(left, right), np.arange(top, bottom))
+    column, row = (
+        np.rint(a * x + b * y + c).astype(np.int64)
+        for a, b, c in transform  # pixel to pixel, as the crop was cut
+    )
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    picked = row.clip(0, height - 1), column.clip(0, width - 1)
+    class_map = np.where(inside, result.class_map[picked], result.class_map.dtype.type(0))
+    alpha = None if result.alpha is None else np.where(inside, result.alpha[picked], np.uint8(0))
+    drawn[top:bottom, left:right] = _draw_mask(drawn[top:bottom, left:right], SegmentationMap(class_map, alpha))
 
 
 def _draw_skeleton(

@@ -76,10 +76,10 @@ def record_sample(
 
 def record_arrays(pixels: AnyArray, outputs: Mapping[str, AnyArray], results: Sequence[Result]) -> dict[str, AnyArray]:
     """Lay out a record from a uint8 row ``(h, w, c)``, raw outputs without batch axis, and one result an option."""
-    index = _sample_index(np.zeros(pixels.size, np.float32))
+    index = sample_index(np.zeros(pixels.size, np.float32))
     record: dict[str, AnyArray] = {"row_index": index, "row_values": pixels.ravel()[index]}
     for name, value in outputs.items():
-        index = _sample_index(value.ravel())
+        index = sample_index(value.ravel())
         record[f"raw/{name}/index"] = index
         record[f"raw/{name}/values"] = value.ravel()[index].astype(np.float32)
     for i, result in enumerate(results):
@@ -101,7 +101,7 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
     seconds: list[float] = []
     for sample in golden.samples:
         where = f"golden sample {sample.image}"
-        record = _read_record(folder / sample.record)
+        record = read_record(folder / sample.record)
         pixels, affine = fit_pixels(
             pipeline.decode((folder / sample.image).read_bytes(), ImageLimits()), manifest.image
         )
@@ -115,12 +115,12 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
         for name in outputs:
             ratio = max(ratio, _compare_raw(name, outputs[name], record, tolerance, where))
         for i, option in enumerate(golden.options):
-            expected = _read_result(manifest.head.task, record, i, where)
+            expected = read_result(manifest.head.task, record, i, where)
             try:
                 got = pipeline.postprocess(outputs, affine, as_predict_options(option))
             except ModelOutputError as error:
                 raise GoldenMismatchError(f"{where}: {DECODED} failed: {error}", step=DECODED) from error
-            agreement = compare_results(expected, got, golden.tolerance, _cuts(manifest, option))
+            agreement = compare_results(expected, got, golden.tolerance, cuts_of(manifest, option))
             if agreement.problem:
                 raise GoldenMismatchError(
                     f"{where}: {DECODED} differs: {agreement.problem} (tolerance: {golden.tolerance.reason})",
@@ -135,7 +135,7 @@ def replay(manifest: ModelManifest, folder: Path, pipeline: Pipeline, session: S
     return GoldenReport(golden.reference, session.provider, levels, fraction, ratio, compared, excluded, row_s)
 
 
-def _sample_index(values: AnyArray) -> AnyArray:
+def sample_index(values: AnyArray) -> AnyArray:
     """Flat indices to keep: all of a small array, else a fixed random part and the largest values."""
     if values.size <= SAMPLE_SIZE:
         return np.arange(values.size, dtype=np.int64)
@@ -150,18 +150,20 @@ def _raw_tolerance(golden: Golden, provider: str) -> RawTolerance:
     return golden.tolerance.raw[provider]
 
 
-def _read_record(path: Path) -> dict[str, AnyArray]:
+def read_record(path: Path, *, needed: Sequence[str] = ("row_index", "row_values")) -> dict[str, AnyArray]:
+    """Read the arrays of a golden record; raises PackageError where it is none, or one of ``needed`` is missing."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             record = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise PackageError(f"{path} is not a golden record: {error}") from error
-    if not {"row_index", "row_values"} <= record.keys():
-        raise PackageError(f"{path} is not a golden record: row_index or row_values is missing")
+    if missing := [name for name in needed if name not in record]:
+        raise PackageError(f"{path} is not a golden record: {missing[0]} is missing")
     return record
 
 
-def _read_result(task: str, record: Mapping[str, AnyArray], index: int, where: str) -> Result:
+def read_result(task: str, record: Mapping[str, AnyArray], index: int, where: str) -> Result:
+    """Read the recorded result of option ``index``; raises PackageError where it is not one of ``task``."""
     start = f"decoded/{index}/"
     try:
         return from_arrays(
@@ -171,7 +173,8 @@ def _read_result(task: str, record: Mapping[str, AnyArray], index: int, where: s
         raise PackageError(f"{where}: recorded result {index} is not a {task} result: {error}") from error
 
 
-def _cuts(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
+def cuts_of(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
+    """The thresholds in force for a decode with ``options``: where a detection or label can appear or vanish."""
     head = manifest.head
     if not isinstance(head, ClassificationHead | DetectionHead):
         return Cuts()

@@ -6,14 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.errors import ManifestError, SealError
 from pipelines.specs import (
+    CascadeHead,
     CenterCrop,
     Count,
+    DecodeSpec,
     Head,
     ImageSpec,
     Positive,
@@ -27,6 +29,7 @@ MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 SEALED_KEYS = ("head", "image", "inputs", "labels", "outputs")
+CASCADE_SEALED_KEYS = ("head", "image")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -38,13 +41,10 @@ class RawTolerance(Spec):
     atol: Positive
 
 
-class GoldenTolerance(Spec):
-    """How far a replay may be from the reference; the reason for each value is in ``reason``.
+class ResultTolerance(Spec):
+    """How far a decoded result may be from the reference; the reason for each value is in ``reason``.
 
     Attributes:
-        pixel_levels: most levels of 255 that a uint8 row value may differ.
-        pixel_fraction: largest part of the row values that may differ at all.
-        raw: by execution provider.
         score: absolute, for probabilities; results within this of a threshold are left out and counted.
         box_iou: least IoU of a matched box.
         point_px: most pixels of the original image that a keypoint or outline point may move.
@@ -53,15 +53,26 @@ class GoldenTolerance(Spec):
         reason: why these values.
     """
 
-    pixel_levels: Annotated[int, Field(ge=0, le=8)]
-    pixel_fraction: Probability
-    raw: Mapping[str, RawTolerance]
     score: Probability
     box_iou: Probability
     point_px: Positive
     mask_iou: Probability
     cosine: Probability
     reason: str
+
+
+class GoldenTolerance(ResultTolerance):
+    """How far a replay may be from the reference, at each of its steps.
+
+    Attributes:
+        pixel_levels: most levels of 255 that a uint8 row value may differ.
+        pixel_fraction: largest part of the row values that may differ at all.
+        raw: by execution provider.
+    """
+
+    pixel_levels: Annotated[int, Field(ge=0, le=8)]
+    pixel_fraction: Probability
+    raw: Mapping[str, RawTolerance]
 
 
 class GoldenOptions(Spec):
@@ -97,6 +108,25 @@ class Golden(Spec):
     tolerance: GoldenTolerance
 
 
+class CascadeGolden(Spec):
+    """Reference results of a cascade as a whole; pixels and raw outputs are replayed by its members.
+
+    Attributes:
+        reference: whose results, as in ``Golden``.
+        recorded_with: versions and script of the recording.
+        options: each sample is decoded once with each; they act on the detector.
+        samples: one to four.
+        tolerance: of the comparison. A box that moves by a fraction of a pixel may move its crop by a whole one, so the
+            second model's results have a tolerance of their own here.
+    """
+
+    reference: Literal["torch", "upstream", "onnxruntime"]
+    recorded_with: Mapping[str, str]
+    options: tuple[GoldenOptions, ...] = Field(min_length=1)
+    samples: tuple[GoldenSample, ...] = Field(min_length=1, max_length=4)
+    tolerance: ResultTolerance
+
+
 class Metric(Spec):
     """A measured figure and the data that it was measured on."""
 
@@ -113,8 +143,8 @@ class Provenance(Spec):
     parity: Mapping[str, Any] | None
 
 
-class ModelManifest(Spec):
-    """One package's manifest, schema 1."""
+class PackageManifest(Spec):
+    """Who a package is: the first keys of every manifest."""
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -122,6 +152,11 @@ class ModelManifest(Spec):
     description: str
     license: str
     source: str
+
+
+class ModelManifest(PackageManifest):
+    """The manifest of a package with a graph of its own."""
+
     image: ImageSpec
     head: Head
     labels: tuple[str, ...]
@@ -145,17 +180,60 @@ class ModelManifest(Spec):
         return self
 
 
+class CascadeProvenance(Spec):
+    """Where a cascade's figures come from: versions by tool, measured metrics."""
+
+    tools: Mapping[str, str]
+    metrics: Mapping[str, Metric]
+
+
+class CascadeManifest(PackageManifest):
+    """The manifest of a package that joins two others: the graphs, tensors and labels are theirs.
+
+    Attributes:
+        image: how a file becomes the pixels that both models see; the detector's own, checked at load.
+        head: which members, and how one's objects become the other's images.
+        files: SHA-256 of the golden files; the members' files are theirs.
+        golden: the nested results.
+        seal: over ``head`` and ``image``.
+        provenance: of the cascade as a whole.
+    """
+
+    image: DecodeSpec
+    head: CascadeHead
+    files: Mapping[str, Sha256]
+    golden: CascadeGolden
+    seal: Sha256
+    provenance: CascadeProvenance
+
+
+Manifest: TypeAlias = ModelManifest | CascadeManifest
+ManifestT = TypeVar("ManifestT", ModelManifest, CascadeManifest)
+
+
+def is_cascade(raw: Mapping[str, Any]) -> bool:
+    """Whether a manifest's JSON says that it is a cascade's."""
+    head = raw.get("head")
+    return isinstance(head, dict) and head.get("task") == "cascade"
+
+
+def sealed_keys(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that make the recipe of a manifest's JSON."""
+    return CASCADE_SEALED_KEYS if is_cascade(raw) else SEALED_KEYS
+
+
 def seal_of(raw: Mapping[str, Any]) -> str:
     """SHA-256 over the canonical JSON of the recipe keys of a manifest as it stands in the file."""
-    recipe = {key: raw[key] for key in SEALED_KEYS}
+    recipe = {key: raw[key] for key in sealed_keys(raw)}
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def parse_manifest(raw: Mapping[str, Any], *, where: str = MANIFEST_FILE) -> ModelManifest:
+def parse_manifest(raw: Mapping[str, Any], *, where: str = MANIFEST_FILE) -> Manifest:
     """Validate a manifest's JSON object; raises ManifestError with the path of the first bad key."""
+    kind = CascadeManifest if is_cascade(raw) else ModelManifest
     try:
-        return ModelManifest.model_validate_json(json.dumps(raw))
+        return kind.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise ManifestError(f"{where}: {first_problem(error, raw)}") from error
     except ValueError as error:
@@ -201,23 +279,23 @@ def read_raw_manifest(folder: Path) -> dict[str, Any]:
     return raw
 
 
-def read_manifest(folder: Path, *, check_seal: bool = True) -> ModelManifest:
+def read_manifest(folder: Path, *, check_seal: bool = True) -> Manifest:
     """Read and validate the manifest of a package folder; raises ManifestError or SealError ("recipe changed")."""
     raw = read_raw_manifest(folder)
     manifest = parse_manifest(raw, where=str(folder / MANIFEST_FILE))
     if check_seal and (seal := seal_of(raw)) != manifest.seal:
         raise SealError(
-            f"recipe changed: image, head, labels, inputs or outputs of {folder} were edited after it was made "
+            f"recipe changed: one of {', '.join(sealed_keys(raw))} of {folder} was edited after it was made "
             f"(seal {manifest.seal[:12]}, recipe {seal[:12]}); `ocella golden {folder}` shows the difference"
         )
     return manifest
 
 
-def write_manifest(manifest: ModelManifest, folder: Path) -> ModelManifest:
+def write_manifest(manifest: ManifestT, folder: Path) -> ManifestT:
     """Write ``manifest.json`` in one step, its seal computed from what is written; returns the sealed manifest."""
     raw = manifest.model_dump(mode="json")
     raw["seal"] = seal_of(raw)
     unfinished = folder / f".{MANIFEST_FILE}"
     unfinished.write_text(json.dumps(raw, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     unfinished.replace(folder / MANIFEST_FILE)
-    return parse_manifest(raw)
+    return type(manifest).model_validate_json(json.dumps(raw))

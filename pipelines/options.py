@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pipelines.errors import InvalidRequestError
 
 ACTING_OPTIONS = {
+    "cascade": frozenset({"score_threshold", "iou_threshold", "max_detections", "top_k"}),
     "classification": frozenset({"score_threshold", "top_k"}),
     "detection": frozenset({"score_threshold", "iou_threshold", "max_detections"}),
     "segmentation": frozenset({"score_threshold"}),

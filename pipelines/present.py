@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.types import (
     AnyArray,
     BoolArray,
+    CascadeResult,
     Classification,
     Detections,
     Embedding,
@@ -24,7 +25,8 @@ from pipelines.types import (
 def to_json(result: Result) -> dict[str, Any]:
     """A result as JSON values: boxes in pixels of the original image, masks as base64 PNG.
 
-    An object's mask is the part of the image that its box touches: ``left`` and ``top`` say where it lies.
+    An object's mask is the part of the image that its box touches: ``left`` and ``top`` say where it lies. An object of
+    a cascade has the second model's answer as ``result``, in pixels of its crop: ``transform`` leads there.
     """
     if isinstance(result, Classification):
         return {"task": "classification", "classes": _classes(result)}
@@ -32,6 +34,8 @@ def to_json(result: Result) -> dict[str, Any]:
         return {"task": "detection", "detections": [_detection(result, i) for i in range(len(result))]}
     if isinstance(result, Embedding):
         return {"task": "embedding", "vector": [float(value) for value in result.vector]}
+    if isinstance(result, CascadeResult):
+        return {"task": "cascade", "objects": [_object(result, i) for i in range(len(result))]}
     return {"task": "segmentation", **_segmentation(result)}
 
 
@@ -48,6 +52,8 @@ def summary(result: Result) -> str:
         return counts + (f" with {' and '.join(more)}" if more and len(result) else "") + best
     if isinstance(result, Embedding):
         return f"vector of {len(result.vector)}, length {float(np.linalg.norm(result.vector)):.3f}"
+    if isinstance(result, CascadeResult):
+        return summary(result.detections) + _nested_summary(result)
     return _coverage(result)
 
 
@@ -96,6 +102,25 @@ def _detection(result: Detections, i: int) -> dict[str, Any]:
         left, top, _, _ = pixel_windows(result.boxes[[i]])[0].tolist()
         row["mask"] = {"left": left, "top": top, "png": base64.b64encode(encode_mask_png(result.masks[i])).decode()}
     return row
+
+
+def _object(result: CascadeResult, i: int) -> dict[str, Any]:
+    nested = {"transform": result.transforms[i].tolist(), "result": to_json(result.objects[i])}
+    return _detection(result.detections, i) | nested
+
+
+def _nested_summary(result: CascadeResult) -> str:
+    """The second model's answers: the best classes by how often they come, else what the first object has."""
+    if not len(result):
+        return ""
+    if not isinstance(result.objects[0], Classification):
+        return f", the first with {summary(result.objects[0])}"
+    best = Counter(
+        next(iter(each.labels or map(str, each.class_ids)), "no class")
+        for each in result.objects
+        if isinstance(each, Classification)
+    )
+    return ": " + ", ".join(f"{count} {name}" for name, count in best.most_common(5))
 
 
 def _segmentation(result: SegmentationMap) -> dict[str, Any]:

@@ -186,7 +186,39 @@ class Embedding:
         _check("vector", self.vector, np.float32, (None,))
 
 
-Result: TypeAlias = Classification | Detections | SegmentationMap | Embedding
+ObjectResult: TypeAlias = Classification | SegmentationMap | Embedding
+ModelResult: TypeAlias = Classification | Detections | SegmentationMap | Embedding
+
+
+@dataclass(frozen=True, eq=False)
+class CascadeResult:
+    """What a first model found in an image, and what a second one says of each object: entry i belongs to object i.
+
+    Attributes:
+        detections: the objects that went on to the second model, best first.
+        objects: ``N`` results of one type, each in the pixels of the object's crop.
+        transforms: ``(N, 2, 3)`` float32: ``transforms[i] @ (x, y, 1)`` moves a point of the image into crop ``i``.
+    """
+
+    detections: Detections
+    objects: tuple[ObjectResult, ...]
+    transforms: FloatArray
+
+    def __post_init__(self) -> None:
+        count = len(self.detections)
+        _check("transforms", self.transforms, np.float32, (count, 2, 3))
+        if len(self.objects) != count:
+            raise ValueError(f"objects must be {count}, one a detection, got {len(self.objects)}")
+        kinds = {type(each) for each in self.objects}
+        if len(kinds) > 1 or not kinds <= {Classification, SegmentationMap, Embedding}:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise ValueError(f"objects must be of one type, not Detections, got {names}")
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+
+Result: TypeAlias = ModelResult | CascadeResult
 
 
 def _check_labels(labels: tuple[str, ...], count: int) -> None:
@@ -199,9 +231,11 @@ def _same(a: object, b: object) -> bool:
         return a.dtype == b.dtype and np.array_equal(a, b)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Result) and isinstance(b, Result):
+        return identical(a, b)
     return bool(a == b)
 
 
 def identical(a: Result, b: Result) -> bool:
-    """Whether two results are of one type and equal to the bit in every field."""
+    """Whether two results are of one type and equal to the bit in every field, nested results too."""
     return type(a) is type(b) and all(_same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))

@@ -14,6 +14,7 @@ from pipelines.specs.anchors import (
     SizedLevel,
 )
 from pipelines.specs.base import Count, Level, OutputName, Positive, Probability, Resample, SizeHW, Spec, TensorSpec
+from pipelines.specs.cascade import AlignCrop, BoxCrop, CascadeHead, Crop, Member
 from pipelines.specs.decoders import CenterHeatmap, Decoder, ProbabilityMap, YoloGrid
 from pipelines.specs.heads import (
     ClassificationHead,
@@ -27,7 +28,17 @@ from pipelines.specs.heads import (
     SoftLinearNms,
     Suppression,
 )
-from pipelines.specs.image import CenterCrop, Fit, ImageSpec, Letterbox, NoFit, Pad, Stretch, StretchToMultiple
+from pipelines.specs.image import (
+    CenterCrop,
+    DecodeSpec,
+    Fit,
+    ImageSpec,
+    Letterbox,
+    NoFit,
+    Pad,
+    Stretch,
+    StretchToMultiple,
+)
 from pipelines.specs.yolo import (
     DflAngle,
     DflColumns,
@@ -44,11 +55,16 @@ from pipelines.specs.yolo import (
 )
 
 __all__ = [
+    "AlignCrop",
+    "BoxCrop",
     "BoxDelta",
+    "CascadeHead",
     "CenterCrop",
     "CenterHeatmap",
     "ClassificationHead",
     "Count",
+    "Crop",
+    "DecodeSpec",
     "Decoder",
     "DefaultBoxes",
     "DefaultLevel",
@@ -70,6 +86,7 @@ __all__ = [
     "ImageSpec",
     "Letterbox",
     "Level",
+    "Member",
     "Nms",
     "NoFit",
     "OutputName",

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipelines.specs.base import Count, Index, OutputName, Positive, Probability, Resample, Spec
 from pipelines.specs.decoders import Decoder
-from pipelines.specs.yolo import DflAngle, YoloDfl
+from pipelines.specs.yolo import DflAngle, DflMasks, YoloDfl
 
 Temperature: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6)]
 
@@ -28,6 +28,11 @@ class ClassificationHead(Spec):
     temperature: Temperature
     score_threshold: Probability | None
     top_k: Count
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether results hold masks: never."""
+        return False
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -103,6 +108,11 @@ class DetectionHead(Spec):
     skeleton: tuple[tuple[Index, Index], ...] = ()
 
     @property
+    def has_masks(self) -> bool:
+        """Whether results hold a mask for each object."""
+        return isinstance(self.decoder, YoloDfl) and isinstance(self.decoder.extra, DflMasks)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The graph outputs that it reads."""
         return self.decoder.output_names
@@ -130,6 +140,11 @@ class SegmentationHead(Spec):
     mask_resample: Resample
 
     @property
+    def has_masks(self) -> bool:
+        """Whether results hold masks: always."""
+        return True
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The graph outputs that it reads."""
         return (self.output,)
@@ -142,6 +157,11 @@ class EmbeddingHead(Spec):
     output: OutputName
     dim: Count
     normalize: bool
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether results hold masks: never."""
+        return False
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -98,6 +98,13 @@ Fit: TypeAlias = Annotated[
 ]
 
 
+class DecodeSpec(Spec):
+    """From an encoded file to pixels, as in ``ImageSpec``: all that a cascade itself does to an image."""
+
+    exif: Literal["apply", "ignore"]
+    alpha: Literal["white", "black", "drop"]
+
+
 class ImageSpec(Spec):
     """From a decoded image to the model's row: ``row = (pixels / scale - mean) / std``, per channel.
 

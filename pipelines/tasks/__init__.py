@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from pipelines.manifest import ModelManifest
+from pipelines.tasks.cascade import CascadePipeline, CascadeSessions
 from pipelines.tasks.classify import ClassificationPipeline
 from pipelines.tasks.detect import DetectionPipeline
 from pipelines.tasks.embed import EmbeddingPipeline
-from pipelines.tasks.pipeline import Pipeline, predict
+from pipelines.tasks.pipeline import Pipeline
+from pipelines.tasks.predict import predict
 from pipelines.tasks.segment import SegmentationPipeline
 
 PIPELINES: Mapping[str, Callable[[ModelManifest], Pipeline]] = {
@@ -18,8 +20,8 @@ PIPELINES: Mapping[str, Callable[[ModelManifest], Pipeline]] = {
 
 
 def build_pipeline(manifest: ModelManifest) -> Pipeline:
-    """Build the pipeline of a manifest's task."""
+    """Build the pipeline of a manifest's task; a cascade's is built from its two members' (``CascadePipeline``)."""
     return PIPELINES[manifest.head.task](manifest)
 
 
-__all__ = ["PIPELINES", "Pipeline", "build_pipeline", "predict"]
+__all__ = ["PIPELINES", "CascadePipeline", "CascadeSessions", "Pipeline", "build_pipeline", "predict"]

@@ -1,4 +1,4 @@
-"""The Pipeline protocol, the half that all tasks share, and ``predict``: the definition of correct."""
+"""The Pipeline protocol, the half that all tasks share, and one image's way through a graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.manifest import ModelManifest
 from pipelines.options import PredictOptions
 from pipelines.outputs import require_labels
 from pipelines.specs import ClassificationHead, DetectionHead, EmbeddingHead, SegmentationHead
-from pipelines.types import AnyArray, ByteArray, Result
+from pipelines.types import AnyArray, ByteArray, ModelResult
 
 if TYPE_CHECKING:
     from pipelines.session import Session
@@ -27,6 +27,11 @@ class Pipeline(Protocol):
     @property
     def manifest(self) -> ModelManifest:
         """What the pipeline was built from."""
+        ...
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether its results hold masks: of classes, or of objects."""
         ...
 
     def check(self, options: PredictOptions) -> None:
@@ -45,7 +50,7 @@ class Pipeline(Protocol):
         """Turn ``(H, W, 3)`` uint8 RGB into the row (written into ``out`` where given) and its placement."""
         ...
 
-    def postprocess(self, outputs: Mapping[str, AnyArray], affine: Affine, options: PredictOptions) -> Result:
+    def postprocess(self, outputs: Mapping[str, AnyArray], affine: Affine, options: PredictOptions) -> ModelResult:
         """Turn the outputs of one row, without batch axis, into a result; they are not written into, nor kept.
 
         Raises:
@@ -60,6 +65,11 @@ class ImageFront:
 
     def __init__(self, manifest: ModelManifest) -> None:
         self.manifest = manifest
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether its results hold masks: of classes, or of objects."""
+        return self.manifest.head.has_masks
 
     def check(self, options: PredictOptions) -> None:
         """Raise InvalidRequestError where an option does not act on this model."""
@@ -92,24 +102,8 @@ def class_labels(labels: Sequence[str], class_ids: AnyArray, num_classes: int) -
     return tuple(labels[i] for i in class_ids.tolist()) if labels else ()
 
 
-def predict(
-    pipeline: Pipeline, session: Session, images: Sequence[ByteArray], options: PredictOptions = NO_OPTIONS
-) -> list[Result]:
-    """Answer each ``(H, W, 3)`` uint8 RGB image with one run of the graph of its own.
-
-    This is the definition of correct: whatever batches, serves or streams a model must answer the same.
-
-    Raises:
-        InvalidRequestError: an option does not act on this model.
-        ImageTooLargeError: the image's shape would make too large a row.
-        ModelRunError: the graph failed.
-        ModelOutputError: the graph answered NaN, infinity or the wrong shape.
-    """
-    pipeline.check(options)
-    return [_predict_one(pipeline, session, image, options) for image in images]
-
-
-def _predict_one(pipeline: Pipeline, session: Session, image: ByteArray, options: PredictOptions) -> Result:
+def predict_one(pipeline: Pipeline, session: Session, image: ByteArray, options: PredictOptions) -> ModelResult:
+    """Answer one ``(H, W, 3)`` uint8 RGB image with a run of its own; raises as ``tasks.predict``."""
     from pipelines.session import run_one  # postprocessing alone must not load onnxruntime.
 
     row, affine = pipeline.preprocess(image)
