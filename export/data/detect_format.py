@@ -25,6 +25,7 @@ READERS: Mapping[str, tuple[Task, Callable[[Path, ReadOptions], Dataset]]] = Map
         "yolo": ("detection", read_yolo),
     }
 )
+DEFAULTS = ReadOptions()
 LAYOUTS = (
     "folders of images (one a class or person), images/ with masks/, images/ with labels/ (YOLO), XML files (VOC), "
     "or a JSON file (COCO)"
@@ -32,7 +33,7 @@ LAYOUTS = (
 
 
 def read_dataset(
-    root: Path, *, format_: str | None = None, task: Task | None = None, options: ReadOptions = ReadOptions()
+    root: Path, *, format_: str | None = None, task: Task | None = None, options: ReadOptions = DEFAULTS
 ) -> Dataset:
     """Read a data set.
 

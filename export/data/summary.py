@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from export.data.dataset import BoxesTarget, Dataset
@@ -25,10 +24,9 @@ def summary(dataset: Dataset) -> list[str]:
     if counts:
         more = f" and {len(counts) - MAX_NAMED} more" if len(counts) > MAX_NAMED else ""
         lines.append("  " + ", ".join(f"{label} {count}" for label, count in counts[:MAX_NAMED]) + more)
-    kinds = Counter(problem.kind for problem in dataset.problems)
     for kind, words in (("image", "left out"), ("box", "left out"), ("clipped", "cut to their image")):
         named = [problem for problem in dataset.problems if problem.kind == kind]
-        noun = _count(kinds[kind], "image", "images") if kind == "image" else _count(kinds[kind], "box", "boxes")
+        noun = _count(len(named), "image", "images") if kind == "image" else _count(len(named), "box", "boxes")
         if named:
             lines.append(f"{noun} {words}:")
             lines += [f"  {problem}" for problem in named[:MAX_NAMED]]

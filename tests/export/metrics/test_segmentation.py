@@ -51,3 +51,11 @@ def test_other_shapes_and_classes_are_refused():
         pixel_confusion(np.array([[0, 2]], np.uint8), np.zeros((1, 2), np.uint8), 2)
     with pytest.raises(ValueError, match="at least one image"):
         segmentation_report([])
+
+
+def test_an_answer_that_is_none_of_the_classes_is_wrong():
+    truth, answer = np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 7, 1, 9]], np.uint8)
+    report = segmentation_report([pixel_confusion(truth, answer, 2)])
+    np.testing.assert_array_equal(report.confusion, [[1, 0, 1], [0, 1, 1]])
+    np.testing.assert_allclose(report.iou, [0.5, 0.5])
+    assert report.pixel_accuracy == 0.5
