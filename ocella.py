@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 # command: (module, attribute, one line); the attribute is a function or a typer app of sub-commands.
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "export": ("export.export_cli", "export_command", "export a torch model through the gate into a package"),
     "import": ("export.cli", "import_model_command", "make a package from an ONNX file of your own"),
     "zoo": ("export.cli", "zoo_app", "list and pull real pretrained models"),
     "verify": ("pipelines.cli", "verify", "check a package: checksums, seal, graph, golden samples"),
     "golden": ("pipelines.cli", "golden", "show what changed in a recipe and record its golden samples anew"),
     "predict": ("ocella", "predict", "run a package, or a model on a server, on images"),
+    "batch": ("serving.batch.cli", "batch", "run a model on many images, each exactly once"),
     "serve": ("serving.cli", "serve", "serve packages over gRPC and HTTP"),
     "models": ("serving.cli", "models", "list what a server serves"),
     "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),

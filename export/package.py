@@ -33,6 +33,7 @@ from pipelines.types import AnyArray
 
 GOLDEN_FOLDER = "golden"
 _UNSEALED = "0" * 64  # write_manifest puts the true seal in its place.
+_UNWRITTEN = GoldenSample(image=f"{GOLDEN_FOLDER}/none.png", record=f"{GOLDEN_FOLDER}/none.npz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +87,12 @@ def write_package(
     graph: bytes,
     samples: Sequence[Sample],
     reference: Callable[[], Session] | None = None,
+    extra: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> ModelManifest:
     """Write a package into ``folder`` and return its sealed manifest.
+
+    ``extra`` are further files by their paths inside the package, such as the report of the gate.
 
     Samples without a record are recorded through the pipeline with ``reference`` (default: the graph itself in
     onnxruntime). The package is written beside its place, loaded with every check and golden replay, then renamed, so
@@ -99,7 +103,10 @@ def write_package(
     with _beside(folder) as unfinished:
         (unfinished / GOLDEN_FOLDER).mkdir()
         (unfinished / GRAPH_FILE).write_bytes(graph)
-        manifest = _write_samples(unfinished, draft, samples, reference)
+        for name, data in (extra or {}).items():
+            (unfinished / name).parent.mkdir(exist_ok=True)
+            (unfinished / name).write_bytes(data)
+        manifest = _write_samples(unfinished, draft, samples, reference, tuple(extra or ()))
         manifest = write_manifest(manifest, unfinished)
         load_package(unfinished).close()
         _move(unfinished, folder)
@@ -114,14 +121,18 @@ def npz_bytes(record: Mapping[str, AnyArray]) -> bytes:
 
 
 def _write_samples(
-    folder: Path, draft: PackageDraft, samples: Sequence[Sample], reference: Callable[[], Session] | None
+    folder: Path,
+    draft: PackageDraft,
+    samples: Sequence[Sample],
+    reference: Callable[[], Session] | None,
+    extra: tuple[str, ...],
 ) -> ModelManifest:
     with OnnxSession(folder / GRAPH_FILE) as session:
         inputs, outputs = session.inputs, session.graph_outputs
     places = {sample.name: _places(sample) for sample in samples}
     if len(places) != len(samples):
         raise PackageError(f"golden samples must have different names, got {[sample.name for sample in samples]}")
-    manifest = _manifest(draft, inputs, outputs, tuple(places.values()))
+    manifest = draft_manifest(draft, inputs, outputs, tuple(places.values()))
     pipeline = build_pipeline(manifest)
     missing = [sample for sample in samples if sample.record is None]
     records = {sample.name: sample.record for sample in samples if sample.record is not None}
@@ -137,7 +148,7 @@ def _write_samples(
         place = places[sample.name]
         (folder / place.image).write_bytes(sample.image)
         (folder / place.record).write_bytes(npz_bytes(records[sample.name]))
-    names = [GRAPH_FILE, *(part for place in places.values() for part in (place.image, place.record))]
+    names = [GRAPH_FILE, *extra, *(part for place in places.values() for part in (place.image, place.record))]
     return manifest.model_copy(update={"files": {name: sha256_of(folder / name) for name in sorted(names)}})
 
 
@@ -145,12 +156,13 @@ def _places(sample: Sample) -> GoldenSample:
     return GoldenSample(image=f"{GOLDEN_FOLDER}/{sample.name}.png", record=f"{GOLDEN_FOLDER}/{sample.name}.npz")
 
 
-def _manifest(
+def draft_manifest(
     draft: PackageDraft,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-    samples: tuple[GoldenSample, ...],
+    samples: tuple[GoldenSample, ...] = (_UNWRITTEN,),
 ) -> ModelManifest:
+    """The manifest of a draft, without files and seal: enough to build its pipeline."""
     golden = Golden(
         reference=draft.reference,
         recorded_with=draft.recorded_with,

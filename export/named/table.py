@@ -1,0 +1,61 @@
+"""Which models ``ocella export`` knows by name, and their weights from a file."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torchvision import models
+
+from export.named.classifiers import classifier, is_classifier
+from export.named.detectors import detector, is_detector
+from export.named.segmenters import is_segmenter, segmenter
+from export.subject import Subject
+from pipelines.errors import RecipeError
+
+_KINDS: tuple[tuple[Callable[[str], bool], Callable[..., Subject]], ...] = (
+    (is_classifier, classifier),
+    (is_detector, detector),
+    (is_segmenter, segmenter),
+)
+
+
+def names() -> tuple[str, ...]:
+    """Every name that :func:`named_subject` takes."""
+    return tuple(name for name in models.list_models() if any(fits(name) for fits, _ in _KINDS))
+
+
+def named_subject(name: str, *, weights: Path | None = None, size_hw: tuple[int, int] | None = None) -> Subject:
+    """A torchvision model with random weights, or those of a state dict in a file.
+
+    Raises RecipeError for an unknown name and for a file that does not hold this model's weights.
+    """
+    for fits, make in _KINDS:
+        if fits(name):
+            subject = make(name, size_hw=size_hw)
+            return subject if weights is None else _with_weights(subject, weights)
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f", did you mean {close[0]!r}" if close else ""
+    raise RecipeError(f"no model {name!r}{hint}; a checkpoint must be a file that exists")
+
+
+def _with_weights(subject: Subject, path: Path) -> Subject:
+    """Load strictly, and never run what a file brings along: tensors alone are read."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise RecipeError(f"{path} is not a file of weights alone: {' '.join(str(error).split())[:200]}") from error
+    module = getattr(subject.module, "inner", subject.module)
+    try:
+        module.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise RecipeError(
+            f"{path} does not hold the weights of {subject.name}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return replace(subject, scaling=None, source=f"{subject.source}, weights of {path.name}")

@@ -1,0 +1,69 @@
+"""A proven export becomes a package: graph, recipe, golden samples by torch, and what the gate said and expected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from export.exporters import INPUT, Exported
+from export.gate.table import as_text
+from export.package import npz_bytes, write_package
+from export.subject import Subject
+from export.torch_input import NormalizedInput
+from export.torch_session import TorchSession
+from pipelines.gate_replay import GATE_RECORD, GATE_TEXT, PARITY_KEY, record_case
+from pipelines.manifest import ModelManifest
+from pipelines.specs import TensorSpec
+from pipelines.types import AnyArray
+
+
+def package_export(
+    exported: Exported, subject: Subject, folder: Path, *, replace_folder: bool = False
+) -> ModelManifest:
+    """Write the package of an export that passed; raises RecipeError where none did, so that no package appears."""
+    graph = exported.graph
+    parity = parity_of(exported)
+    draft = replace(exported.draft, provenance=exported.draft.provenance.model_copy(update={"parity": parity}))
+    return write_package(
+        folder,
+        draft,
+        graph=graph,
+        samples=subject.samples,
+        reference=lambda: golden_session(exported, subject),
+        extra={
+            GATE_TEXT: "".join(as_text(report) for report in exported.reports).encode(),
+            GATE_RECORD: npz_bytes(gate_record(exported)),
+        },
+        replace=replace_folder,
+    )
+
+
+def parity_of(exported: Exported) -> dict[str, Any]:
+    """``provenance.parity``: the gate's report by case, the attempts before it, the grid to repeat, the rewrites."""
+    return {
+        PARITY_KEY: {
+            **exported.reports[-1].summary(),
+            "attempts": [report.sentence for report in exported.reports[:-1]],
+            "grid": [case.to_json() for case in exported.plan.cases],
+        },
+        "rewrites": dict(exported.rewrites),
+    }
+
+
+def gate_record(exported: Exported) -> dict[str, AnyArray]:
+    """What torch answered to each case, for ``ocella verify``: raw values of all rows, the result of single ones."""
+    record: dict[str, AnyArray] = {}
+    for i, (case, truth) in enumerate(zip(exported.plan.cases, exported.expected, strict=True)):
+        record |= record_case(i, truth.outputs, truth.results[0][0] if case.batch == 1 else None)
+    return record
+
+
+def golden_session(exported: Exported, subject: Subject) -> TorchSession:
+    """The module behind the package's own rows: uint8 ones are normalised before it."""
+    image = exported.draft.image
+    baked = bool(image.in_graph)
+    module = NormalizedInput(subject.module, subject.image, hwc=image.layout == "hwc") if baked else subject.module
+    inputs = (TensorSpec(name=INPUT, dtype=image.dtype, shape=("batch", "?", "?", "?")),)
+    outputs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", "?")) for name in subject.output_names)
+    return TorchSession(module, inputs=inputs, outputs=outputs)

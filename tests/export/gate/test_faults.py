@@ -1,0 +1,200 @@
+"""Faults put into an export on purpose: the gate must refuse each one and name it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+from torch.nn import functional as F
+
+from export.exporters import INPUT, ExportChoices, decoded_samples, draft_of, gate_plan, reference_of, scale_random
+from export.gate.report import GateReport
+from export.gate.run import Candidate, run_gate
+from export.graph import graph_bytes, inspect_graph
+from export.package import draft_manifest
+from export.passes.bake_input import bake_input
+from export.subject import Scaling, Sizes, Subject
+from export.trace import TraceSpec, trace_with
+from tests.export.subjects import SIZE_HW, classification, classifier_net, image_spec, subject
+
+FLOAT_ROWS = ExportChoices(pixels="float32")
+SIGMOID = classification(activation="none", score_threshold=0.1, top_k=4)
+
+
+def traced(module: nn.Module, *, free_sides: bool = False, training: bool = False) -> onnx.ModelProto:
+    """Export by recording one run: this exporter takes every fault in silence."""
+    spec = TraceSpec(
+        row_shape=(3, *SIZE_HW), input_name=INPUT, output_names=("y",), size_multiple=1 if free_sides else None
+    )
+    return trace_with("torchscript", _Stubborn(module) if training else module, spec)
+
+
+class _Stubborn(nn.Module):
+    """Stays in train mode whatever the exporter says."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.inner.train()
+        answer = self.inner(x)
+        self.inner.eval()
+        return answer
+
+
+def judge(good: Subject, graph: onnx.ModelProto, choices: ExportChoices = FLOAT_ROWS) -> GateReport:
+    """The gate's report on ``graph`` as an export of ``good``, whose weights must be scaled already."""
+    images, draft = decoded_samples(good), draft_of(good, choices)
+    sizes = ((40, 33), (24, 70)) if good.sizes.multiple_of else ()
+    plan = gate_plan(good, images, sizes=sizes, choices=choices, scaled=())
+    candidate = Candidate(
+        manifest=draft_manifest(draft, *inspect_graph(graph)), graph=graph_bytes(graph), exporter="faulty"
+    )
+    return run_gate(reference_of(good, draft), candidate, plan).report
+
+
+def scaled(good: Subject) -> Subject:
+    """The subject with its random weights scaled, so that it answers different classes."""
+    scale_random(good, reference_of(good, draft_of(good, FLOAT_ROWS)).manifest, decoded_samples(good))
+    return good
+
+
+@pytest.fixture(scope="module")
+def good() -> Subject:
+    return scaled(subject(classifier_net()))
+
+
+class _After(nn.Module):
+    """A module with a function after it."""
+
+    def __init__(self, inner: nn.Module, function) -> None:
+        super().__init__()
+        self.inner, self.function = inner, function
+
+    def forward(self, x):
+        return self.function(x, self.inner)
+
+
+def test_the_export_without_a_fault_passes(good):
+    report = judge(good, traced(good.module))
+    assert report.passed, report.sentence
+    assert report.diagnosis == ()
+
+
+def test_a_traced_batch_constant_is_named(good):
+    # int() makes the batch of the example, 2, a constant of the graph.
+    faulty = _After(good.module, lambda x, inner: inner(x.reshape(int(x.shape[0]), *x.shape[1:])))
+    report = judge(good, traced(faulty))
+    assert not report.passed
+    assert "a batch size is a constant of the graph: it agrees at batch 2 of 1, 2, 3, 4 alone" in report.diagnosis
+
+
+def test_a_size_dependent_constant_is_named():
+    # The sum over all pixels, divided by their number: the model's own, which is free, or the one of the traced size.
+    def mean_of(area):
+        return lambda x, inner: inner(x) + x.sum((1, 2, 3))[:, None] / (3 * area(x)) * torch.arange(4)
+
+    inner = classifier_net()
+    truth = scaled(
+        subject(
+            _After(inner, mean_of(lambda x: x.shape[2] * x.shape[3])),
+            sizes=Sizes(multiple_of=1, least=24),
+            scaling=Scaling(layers=("inner.last",)),
+        )
+    )
+    frozen = _After(inner, mean_of(lambda x: int(x.shape[2]) * int(x.shape[3])))
+    report = judge(truth, traced(frozen, free_sides=True))
+    assert not report.passed
+    assert "a size is a constant of it: it agrees at its own size alone" in report.diagnosis
+
+
+def test_swapped_classes_are_named(good):
+    order = [0, 2, 1, 3]
+    report = judge(good, traced(_After(good.module, lambda x, inner: inner(x)[:, order])))
+    assert not report.passed
+    assert "classes are swapped in output 'y', axis 1: 1 holds 2, 2 holds 1" in report.diagnosis
+
+
+def test_a_missing_sigmoid_is_named(good):
+    truth = replace(good, module=nn.Sequential(good.module, nn.Sigmoid()), head=SIGMOID)
+    report = judge(truth, traced(good.module))
+    assert not report.passed
+    assert "a sigmoid is missing at the end of output 'y'" in report.diagnosis
+
+
+def test_the_wrong_channel_order_is_named(good):
+    report = judge(good, traced(_After(good.module, lambda x, inner: inner(x.flip(1)))))
+    assert not report.passed
+    assert "the colour channels are in the wrong order: with them turned around it agrees" in report.diagnosis
+
+
+def test_the_wrong_channel_order_of_a_baked_graph_is_named(good):
+    # The packing of colours is the package's own: the reference keeps the recipe that the model was trained with.
+    alike = image_spec(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    truth = scaled(subject(classifier_net(), image=alike))
+    graph = bake_input(traced(_After(truth.module, lambda x, inner: inner(x.flip(1)))), alike).model
+    report = judge(truth, graph, ExportChoices(pixels="uint8"))
+    assert not report.passed
+    assert "the colour channels are in the wrong order: with them turned around it agrees" in report.diagnosis
+
+
+def test_batch_norm_in_train_mode_is_named(good):
+    without_dropout = copy.deepcopy(good.module)
+    without_dropout.drop = nn.Identity()
+    report = judge(good, traced(without_dropout, training=True))
+    assert not report.passed
+    named = "rows of a batch change each other: batch-norm is in train mode (1 nodes, the first BatchNormalization"
+    assert any(text.startswith(named) for text in report.diagnosis)
+
+
+def test_a_dropout_that_is_left_on_in_the_graph_is_named(good):
+    report = judge(good, traced(_After(good.module, lambda x, inner: F.dropout(inner(x), 0.5, training=True))))
+    assert not report.passed
+    assert any("a dropout is left on" in text for text in report.diagnosis)
+
+
+def test_a_dropout_that_is_left_on_in_the_model_itself_is_named(good):
+    truth = replace(good, module=_After(good.module, lambda x, inner: F.dropout(inner(x), 0.5, training=True)))
+    report = judge(truth, traced(good.module))
+    assert report.problem is not None
+    assert "the torch model itself fails: it answers the same rows differently, as a dropout" in report.problem
+
+
+def test_batch_norm_without_running_statistics_in_the_model_itself_is_named(good):
+    module = copy.deepcopy(good.module)
+    module.norm = nn.BatchNorm2d(8, track_running_stats=False)
+    report = judge(replace(good, module=module), traced(good.module))
+    assert report.problem is not None
+    assert "rows of a batch change each other, as batch-norm without running statistics" in report.problem
+
+
+def test_a_graph_without_decoded_results_proves_nothing(good):
+    nothing = classification(activation="sigmoid", score_threshold=1.0, top_k=4)
+    report = judge(replace(good, head=nothing, scaling=None), traced(good.module))
+    assert report.problem == "no decoded result was compared, so nothing is proven"
+
+
+def test_random_weights_that_answer_one_class_prove_too_little():
+    same = subject(classifier_net())
+    with torch.no_grad():
+        same.module.last.weight.zero_()
+    report = judge(same, traced(same.module))
+    assert report.problem == "random weights prove too little: at least 2 classes must appear, there are 1"
+
+
+def test_an_output_that_is_slightly_wrong_is_refused_at_the_first_place(good):
+    graph = traced(good.module)
+    bias = next(one for one in graph.graph.initializer if one.name.endswith("last.bias"))
+    bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32([0, 0.05, 0, 0]), bias.name))
+    report = judge(good, graph)
+    assert report.problem is not None
+    first = "sample 0, batch 1, own size; optimisation all, 1 thread: raw outputs differ: output 'y' of row 0"
+    assert report.problem.startswith(first)
+    assert len(report.results) == 1
