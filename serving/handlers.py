@@ -1,18 +1,23 @@
-"""The methods of ``ocella.v1.Vision`` as gRPC handlers; bytes that are no message reach them as ``Malformed``."""
+"""The methods of our services as gRPC handlers; bytes that are no message reach them as ``Malformed``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from pipelines.errors import InvalidRequestError
 from protos.ocella.v1 import vision_pb2 as pb
+from protos.oip import service_pb2
 
+INFERENCE_SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 SERVICE = pb.DESCRIPTOR.services_by_name["Vision"].full_name
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ def vision_handlers(vision: Any) -> Any:
     handlers = {
         "Predict": _unary(vision.Predict, pb.PredictRequest),
         "PredictStream": grpc.stream_stream_rpc_method_handler(
-            vision.PredictStream, _reader_of(pb.PredictRequest), pb.PredictResponse.SerializeToString
+            vision.PredictStream, reader_of(pb.PredictRequest), pb.PredictResponse.SerializeToString
         ),
         "ListModels": _unary(vision.ListModels, pb.ListModelsRequest),
         "DescribeModel": _unary(vision.DescribeModel, pb.DescribeModelRequest),
@@ -35,11 +40,31 @@ def vision_handlers(vision: Any) -> Any:
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
+def inference_handlers(service: Any, methods: Any) -> Any:
+    """The generic handler of the Open Inference Protocol; ``methods`` are those beside inference, by name.
+
+    Inference takes and gives bytes: tensors are read and written without protobuf's copies.
+    """
+    handlers = {name: _unary(partial(service.ask, name), method.takes) for name, method in methods.items()}
+    handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(service.model_infer)
+    handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(service.model_stream_infer)
+    return grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers)
+
+
+def well_formed(request: T | Malformed) -> T:
+    """The message of a request; raises InvalidRequestError where its bytes were none."""
+    if isinstance(request, Malformed):
+        raise InvalidRequestError(f"the request must be a protobuf message {request.kind}, its bytes are none")
+    return request
+
+
 def _unary(method: Any, kind: type[Message]) -> Any:
-    return grpc.unary_unary_rpc_method_handler(method, _reader_of(kind), lambda answer: answer.SerializeToString())
+    return grpc.unary_unary_rpc_method_handler(method, reader_of(kind), lambda answer: answer.SerializeToString())
 
 
-def _reader_of(kind: type[M]) -> Callable[[bytes], M | Malformed]:
+def reader_of(kind: type[M]) -> Callable[[bytes], M | Malformed]:
+    """A deserializer of messages of ``kind``."""
+
     def read(data: bytes) -> M | Malformed:
         try:
             return kind.FromString(data)
