@@ -8,8 +8,10 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from serving.handlers import SERVICE, vision_handlers
+from serving.handlers import INFERENCE_SERVICE, SERVICE, inference_handlers, vision_handlers
 from serving.health import Health
+from serving.oip.methods import METHODS
+from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.settings import Settings, StartError
 from serving.vision import Vision
@@ -18,12 +20,15 @@ from serving.vision import Vision
 ENVELOPE_BYTES = 64 * 1024
 SERVICES = (
     SERVICE,
+    INFERENCE_SERVICE,
     health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
     reflection.SERVICE_NAME,
 )
 
 
-def build_grpc_server(settings: Settings, vision: Vision, health: Health) -> tuple[Any, str]:
+def build_grpc_server(
+    settings: Settings, vision: Vision, inference: InferenceService, health: Health
+) -> tuple[Any, str]:
     """Build the server and bind its port; returns it, not yet started, and its address.
 
     Raises StartError where the port is busy.
@@ -36,7 +41,7 @@ def build_grpc_server(settings: Settings, vision: Vision, health: Health) -> tup
             ("grpc.so_reuseport", 0),  # with it a second server would take half of the first one's calls
         )
     )
-    server.add_generic_rpc_handlers((vision_handlers(vision),))
+    server.add_generic_rpc_handlers((vision_handlers(vision), inference_handlers(inference, METHODS)))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(SERVICES, server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

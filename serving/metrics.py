@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -77,7 +78,7 @@ class Metrics:
         )
         self.frames_answered = self._stream_frames.labels("answered")
         self.frames_failed = self._stream_frames.labels("failed")
-        self._calls: dict[tuple[str, str, str], CallMeter] = {}
+        self.call_meters: dict[tuple[str, str, str], CallMeter] = {}
 
     def model(self, name: str, version: int) -> ModelMeter:
         """The children of one model version."""
@@ -86,15 +87,25 @@ class Metrics:
     def call(self, model: str, version: str, method: str) -> CallMeter:
         """The children of one method on one model version, made once."""
         key = (model, version, method)
-        if key not in self._calls:
-            self._calls[key] = CallMeter(self, *key)
-        return self._calls[key]
+        if key not in self.call_meters:
+            self.call_meters[key] = CallMeter(self, *key)
+        return self.call_meters[key]
 
 
 class CallMeter:
-    """Counts the answers of one method on one model version."""
+    """Counts the answers of one method on one model version.
+
+    Attributes:
+        answered: without an error.
+        answered_s: seconds of those, in sum.
+        last_answer: seconds since 1970 at the last of those; 0 before the first.
+        failed: with an error.
+        failed_s: seconds of those, in sum.
+    """
 
     def __init__(self, metrics: Metrics, model: str, version: str, method: str) -> None:
+        self.answered, self.answered_s, self.last_answer = 0, 0.0, 0.0
+        self.failed, self.failed_s = 0, 0.0
         self._metrics, self._labels = metrics, (model, version)
         self._method = method
         self._by_code: dict[str, Counter] = {}
@@ -107,6 +118,13 @@ class CallMeter:
             self._by_code[code] = self._metrics._requests.labels(*self._labels, self._method, code)
         self._by_code[code].inc()
         self._seconds.observe(seconds)
+        if code == "OK":
+            self.answered += 1
+            self.answered_s += seconds
+            self.last_answer = time.time()
+        else:
+            self.failed += 1
+            self.failed_s += seconds
 
     def cancelled(self) -> None:
         """Count one request that its client left."""

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
         port: gRPC; 0 lets the system choose.
         http_port: HTTP; 0 lets the system choose.
         insecure: allow a ``host`` that other machines can reach, though nothing is encrypted or authenticated.
+        admin: whether callers may load and unload models and change the log.
+        allow_shared_memory: whether callers on this machine may send tensors through POSIX shared memory.
         grace_s: longest time that a stop waits for requests in flight.
         max_image_bytes: of one encoded image.
         max_image_pixels: of one decoded image.
@@ -45,6 +47,8 @@ class Settings(BaseSettings):
     port: Port = 8001
     http_port: Port = 8000
     insecure: bool = False
+    admin: bool = False
+    allow_shared_memory: bool = False
     grace_s: Annotated[float, Field(ge=0)] = 30.0
     probation_s: Annotated[float, Field(ge=0)] = 30.0
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
