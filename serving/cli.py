@@ -44,6 +44,13 @@ def serve(
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
     ] = None,
+    admin: Annotated[
+        bool | None, typer.Option("--admin", help="Let callers load and unload models and change the log.")
+    ] = None,
+    allow_shared_memory: Annotated[
+        bool | None,
+        typer.Option("--allow-shared-memory", help="Let callers on this machine send tensors through shared memory."),
+    ] = None,
 ) -> None:
     """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
 
@@ -57,7 +64,13 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     settings = read_settings(
-        models=tuple(models) if models else None, host=host, port=port, http_port=http_port, insecure=insecure
+        models=tuple(models) if models else None,
+        host=host,
+        port=port,
+        http_port=http_port,
+        insecure=insecure,
+        admin=admin,
+        allow_shared_memory=allow_shared_memory,
     )
     asyncio.run(serve_until_stopped(settings, _announce))
 
