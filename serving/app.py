@@ -20,20 +20,21 @@ from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
 from serving.grpc_server import build_grpc_server
+from serving.guard import Guard, GuardPolicy
 from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app
+from serving.judge import Judge
 from serving.lifecycle import Lifecycle
 from serving.loading import Loader
 from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
-from serving.oip.parts import service_parts
-from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.repository import embedded_repository
 from serving.settings import Settings, StartError, check_exposure
 from serving.swap import Swap
 from serving.threads import Threads
 from serving.vision import Vision, VisionParts
+from serving.watcher import Watcher
 
 # Once no request is inside any more: how long none must come before gRPC stops, how long that is waited for, and the
 # time that answers on their way out then have.
@@ -76,25 +77,38 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     check_exposure(settings)
     _tune_process()
     cores, catalog, metrics = usable_cores(), Catalog(), Metrics()
-    swap = Swap(catalog, probation_s=settings.probation_s)
-    loader = Loader(metrics, cores=cores)
-    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, cores=cores)
+    swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
+    loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
+    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, judge, cores=cores)
+    guard = Guard(swap, lifecycle, judge, _guard_policy(settings))
     async with AsyncExitStack() as stack:
         pixels = Threads(cores, name="pixels")
         stack.callback(pixels.close)
         await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
-        app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host))
+        app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host), is_alive=lambda: guard.alive)
         listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP"))
         http = await stack.enter_async_context(HttpServer(app, listener))
-        calls = Calls(catalog, metrics)
+        calls = Calls(catalog, metrics, on_outcome=guard.record)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
-        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
-        server, grpc_address = build_grpc_server(settings, Vision(parts), InferenceService(oip), Health(catalog))
+        server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
+        await stack.enter_async_context(guard)
+        if settings.watch:
+            await stack.enter_async_context(Watcher(lifecycle, interval_s=settings.watch_interval_s))
         yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, lifecycle)
+
+
+def _guard_policy(settings: Settings) -> GuardPolicy:
+    return GuardPolicy(
+        canary_interval_s=settings.canary_interval_s,
+        hang_s=settings.hang_s,
+        breaker_calls=settings.breaker_calls,
+        breaker_rate=settings.breaker_rate,
+        breaker_wait_s=settings.breaker_wait_s,
+    )
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:

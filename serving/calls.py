@@ -7,19 +7,31 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
 from pipelines.errors import DrainingError, ModelNotReadyError, OverloadedError
 from serving.catalog import Catalog
 from serving.metrics import Metrics
-from serving.status import Failure, failure_of, is_listed
+from serving.status import UNLISTED, Failure, failure_of, is_listed
 
 REJECTIONS = {OverloadedError: "overloaded", DrainingError: "draining", ModelNotReadyError: "not_ready"}
 # A client's clock starts before ours: at its deadline it cancels this much before the one that we know, or less.
 SLACK_S = 0.02
+# Methods that say what a model is without running it: their success says nothing of how it runs.
+DESCRIBING = frozenset({"DescribeModel", "ModelConfig", "ModelMetadata", "ModelReady", "ModelStatistics"})
 T = TypeVar("T")
+
+
+class OnOutcome(Protocol):
+    """Told of a request to a model version."""
+
+    def __call__(self, name: str, version: int, /, *, ok: bool) -> None:
+        """``ok``: the model answered; else it failed by its own fault."""
+        ...
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +42,10 @@ class Calls:
         arrived: requests that came so far.
     """
 
-    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, *, on_outcome: OnOutcome | None = None) -> None:
+        """``on_outcome`` is told of each request that a model answered, or failed by its own fault."""
         self.arrived = 0
+        self._on_outcome = on_outcome
         self._catalog = catalog
         self._metrics = metrics
 
@@ -65,9 +79,18 @@ class Calls:
             meter.done(failure.status.grpc.name, time.monotonic() - start)
             if type(error) in REJECTIONS:
                 meter.rejected(REJECTIONS[type(error)])
+            if failure.status is UNLISTED:
+                self._tell(labels, ok=False)
             return failure
+        if method not in DESCRIBING:
+            self._tell(labels, ok=True)
         meter.done(StatusCode.OK.name, time.monotonic() - start)
         return outcome
+
+    def _tell(self, labels: tuple[str, str], *, ok: bool) -> None:
+        name, version = labels
+        if self._on_outcome and version:
+            self._on_outcome(name, int(version), ok=ok)
 
     def _failure(self, error: Exception, method: str, model: str) -> Failure:
         request_id = secrets.token_hex(8)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import cast
 
 from pipelines.golden import GoldenReport, replay
+from pipelines.image import ImageLimits
 from pipelines.loader import LoadedModel
+from pipelines.types import AnyArray
 
 
 class Canary:
@@ -26,6 +28,12 @@ class Canary:
         """
         loaded = self._loaded
         return replay(loaded.manifest, self._files, loaded.pipeline, loaded.session)
+
+    def first_row(self) -> AnyArray:
+        """The first sample as a row of the graph, without batch axis."""
+        pipeline = self._loaded.pipeline
+        image = (self._files / self._loaded.manifest.golden.samples[0].image).read_bytes()
+        return pipeline.preprocess(pipeline.decode(image, ImageLimits()))[0]
 
 
 def _in_memory(loaded: LoadedModel) -> Path:

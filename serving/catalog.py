@@ -35,7 +35,12 @@ class ModelStatus:
 
 
 class Catalog:
-    """The known model versions; it belongs to one event loop and is written by the parts that load and judge models."""
+    """The known model versions; it belongs to one event loop and is written by the parts that load and judge models.
+
+    Attributes:
+        draining: set once no new request is answered.
+        changed: set at the next change; after it another event stands here.
+    """
 
     def __init__(self) -> None:
         self.draining = asyncio.Event()
@@ -43,7 +48,7 @@ class Catalog:
         self._served: dict[tuple[str, int], ServedModel] = {}
         self._newest: dict[str, int] = {}
         self._settled = False
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
 
     def statuses(self) -> tuple[ModelStatus, ...]:
         """Every known model version, by name, then version."""
@@ -87,7 +92,7 @@ class Catalog:
         """``is_serving(name)`` now and at each change, until the server drains."""
         last: bool | str | None = "none yet"
         while True:
-            changed, draining = self._changed, self.draining.is_set()
+            changed, draining = self.changed, self.draining.is_set()
             if (state := self.is_serving(name)) != last:
                 last = state
                 yield state
@@ -137,5 +142,5 @@ class Catalog:
         return any(model == name for model, _ in self._statuses)
 
     def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.changed.set()
+        self.changed = asyncio.Event()

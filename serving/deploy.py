@@ -42,12 +42,25 @@ class Runtime(Spec):
         instances: concurrent runs; null: one for each usable core.
         intra_op_threads: threads inside one run.
         arena: keep freed memory for the next run.
+        memory_mb: MiB that loading takes, for the check that there is room; null: measured at an earlier load, else
+            estimated from the size of the graph.
     """
 
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
     instances: Annotated[int, Field(ge=1, le=256)] | None = None
     intra_op_threads: Annotated[int, Field(ge=1, le=256)] = 1
     arena: bool = True
+    memory_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+
+
+class Warmup(Spec):
+    """What a version runs before it answers, beyond its golden samples.
+
+    Attributes:
+        runs: runs of a full batch of the first golden sample.
+    """
+
+    runs: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class Deploy(Spec):
@@ -57,11 +70,13 @@ class Deploy(Spec):
         versions: which versions are served.
         batching: of each version.
         runtime: of each version.
+        warmup: of each version.
     """
 
     versions: Literal["latest", "all"] | Annotated[tuple[Count, ...], Field(min_length=1)] = "latest"
     batching: Batching = Batching()
     runtime: Runtime = Runtime()
+    warmup: Warmup = Warmup()
 
     @field_validator("versions", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -26,15 +26,22 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _STOP_S = 2
 
 
-def build_app(catalog: Catalog, metrics: Metrics, *, allowed_hosts: tuple[str, ...]) -> Starlette:
-    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer)."""
+def build_app(
+    catalog: Catalog, metrics: Metrics, *, allowed_hosts: tuple[str, ...], is_alive: Callable[[], bool]
+) -> Starlette:
+    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer).
+
+    ``is_alive``: whether the process need not be restarted.
+    """
 
     def scrape(request: Request) -> Response:  # not async: Starlette runs it on a thread
         encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
         return Response(encode(metrics.registry), headers={"content-type": content_type})
 
     async def live(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        if is_alive():
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse("runs of a model hang again and again: restart this process\n", status_code=503)
 
     async def ready(_: Request) -> Response:
         is_ready = bool(catalog.is_serving(""))

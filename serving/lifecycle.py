@@ -7,34 +7,44 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from pipelines.errors import ModelNotReadyError, UnknownModelError
 from serving.catalog import Catalog, ModelStatus
+from serving.judge import Judge
 from serving.loading import Entry, Loader, LoadError, task_of
 from serving.repository import Candidate, ModelFolder, survey
 from serving.settings import StartError
-from serving.signature import signature_of
+from serving.signature import Signature, is_whole, signature_of
 from serving.swap import Swap
 from serving.threads import Threads
 
 UNLOADED = "unloaded"
 NOT_CHOSEN = "not among the versions to serve"
 _log = logging.getLogger(__name__)
+# What a model's folder looks like: each version that may be served, with the signature of its files.
+Look: TypeAlias = tuple[tuple[Candidate, Signature], ...]
 
 
 class Lifecycle:
     """Owns every loaded model; an async context manager, whose exit frees them.
 
     Loads happen beside what answers, one at a time once the server has started, and a load that fails changes nothing.
+
+    Attributes:
+        followed: by model, what its folder looked like when it was last brought in line.
     """
 
-    def __init__(self, folders: Iterable[Path], catalog: Catalog, loader: Loader, swap: Swap, *, cores: int) -> None:
+    def __init__(
+        self, folders: Iterable[Path], catalog: Catalog, loader: Loader, swap: Swap, judge: Judge, *, cores: int
+    ) -> None:
         """Look at the folders, load nothing; ``cores``: loads at once at the start. Raises StartError as ``survey``."""
+        self.followed: dict[str, Look] = {}
         self._folders = tuple(folders)
         self._catalog = catalog
         self._loader = loader
         self._swap = swap
+        self._judge = judge
         self._cores = cores
         self._models = {model.name: model for model in survey(self._folders)}
         self._unloaded: set[str] = set()
@@ -82,6 +92,18 @@ class Lifecycle:
         """Bring every model that was not unloaded in line with the folders; a folder that is gone changes nothing."""
         await self._in_turn(self._rescan)
 
+    async def looks(self) -> dict[str, Look]:
+        """What each model's folder looks like now; raises StartError as ``survey`` does."""
+        return await self._disk.run(_look_at_all, self._folders, frozenset(self._swap.entries))
+
+    async def follow(self, name: str) -> None:
+        """Bring one model in line with its folder, if it was not unloaded; one whose folder is gone is unloaded."""
+        await self._in_turn(partial(self._follow, name))
+
+    async def renew(self, entry: Entry) -> None:
+        """Load what was taken out once more, in a fresh session; it stays out where that fails."""
+        await self._in_turn(partial(self._renew, entry))
+
     async def _in_turn(self, work: Callable[[], Awaitable[Any]]) -> None:
         """Await ``work`` on the worker; it goes on where the caller is cancelled."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -115,7 +137,7 @@ class Lifecycle:
             raise StartError(f"no model could be loaded: {'; '.join(failed)}")
 
     async def _load(self, name: str) -> None:
-        await self._look()
+        await self._look_again()
         model = self._models.get(name)
         if model is None:
             raise UnknownModelError(f"no model is called {name[:64]!r} under the folders of --models")
@@ -134,20 +156,40 @@ class Lifecycle:
             self._catalog.put_status(ModelStatus(*entry.key, entry.served.task, UNLOADED))
 
     async def _rescan(self) -> None:
-        await self._look()
-        for name in {entry.key[0] for entry in self._swap.entries.values()} - self._models.keys():
-            _log.info("%s is unloaded: its folder is gone", name)
-            self._forget(name, keep=())
-        for model in self._models.values():
-            if model.name not in self._unloaded:
-                await self._align_alone(model)
+        await self._look_again()
+        for name in sorted({*self._models, *(name for name, _ in self._swap.entries)}):
+            await self._follow_seen(name)
 
-    async def _look(self) -> None:
+    async def _follow(self, name: str) -> None:
+        await self._look_again()
+        await self._follow_seen(name)
+
+    async def _follow_seen(self, name: str) -> None:
+        model = self._models.get(name)
+        if model is None:
+            _log.info("%s is unloaded: its folder is gone", name)
+            self.followed.pop(name, None)
+            self._unloaded.discard(name)
+            self._forget(name, keep=())
+        elif name in self._unloaded:
+            self.followed[name] = await self._disk.run(_look_at, model)
+        else:
+            await self._align_alone(model)
+
+    async def _renew(self, entry: Entry) -> None:
+        if self._swap.entries.get(entry.key) is entry and not self._swap.answers(entry):
+            threads = Threads(1, name="load")
+            try:
+                await self._bring(entry.candidate, threads, [])
+            finally:
+                threads.close()
+
+    async def _look_again(self) -> None:
         """Survey the folders; where that fails, what was seen last counts."""
         try:
-            models = await self._disk.run(survey, self._folders)
+            models = await self._disk.run(partial(survey, self._folders, served=frozenset(self._swap.entries)))
         except StartError as error:
-            _log.error("the folders of models are left as they were: %s", error)
+            _log.error("the models stay as they are: %s", error)
             return
         self._models = {model.name: model for model in models}
 
@@ -161,23 +203,26 @@ class Lifecycle:
     async def _align(self, model: ModelFolder, threads: Threads) -> list[str]:
         """Let the chosen versions answer and no other; returns what failed."""
         problems: list[str] = []
-        answering = [candidate.version for candidate in model.chosen if await self._bring(candidate, threads, problems)]
-        if not answering:
-            for candidate in model.older:
-                if await self._bring(candidate, threads, []):
-                    answering.append(candidate.version)
-                    self._say_instead(model.chosen[0], candidate.version, problems)
-                    break
+        self.followed[model.name] = await self._disk.run(_look_at, model)
+        brought = [await self._bring(candidate, threads, problems) for candidate in model.chosen]
+        answering = [version for version in brought if version is not None]
+        older = list(model.older)
+        while older and not answering:
+            version = await self._bring(older.pop(0), threads, [])
+            if version is not None:
+                answering.append(version)
+                self._say_instead(model.chosen[0], version, problems)
         if answering:
             self._forget(model.name, keep=(*answering, *(candidate.version for candidate in model.chosen)))
         return problems
 
-    async def _bring(self, candidate: Candidate, threads: Threads, problems: list[str]) -> bool:
-        """Load a version, if it is not what answers already; whether a version of this number answers afterwards."""
+    async def _bring(self, candidate: Candidate, threads: Threads, problems: list[str]) -> int | None:
+        """Load a version, if it is not what answers already; returns which version then answers in its place."""
         key = (candidate.name, candidate.version)
         current = self._swap.entries.get(key)
-        if current and current.is_of(candidate, await self._disk.run(signature_of, candidate.folder)):
-            return True
+        signature = await self._disk.run(signature_of, candidate.folder)
+        if current and self._swap.answers(current) and current.is_of(candidate, signature):
+            return candidate.version
         if current is None:
             self._catalog.put_status(ModelStatus(*key))
         try:
@@ -187,10 +232,15 @@ class Lifecycle:
             if current is None:
                 task = await self._disk.run(task_of, candidate)
                 self._catalog.put_status(ModelStatus(*key, task, str(error)))
-            return current is not None
-        self._swap.put(entry, instead_of=current or self._outgoing(candidate))
+            return candidate.version if current else None
+        outgoing = current or self._outgoing(candidate)
+        self._swap.put(entry, instead_of=outgoing)
         _log.info("%s %s is ready on %s", *key, entry.session.provider)
-        return True
+        if outgoing and self._swap.on_probation(entry) and (fault := await self._judge.verdict(entry)):
+            self._swap.fault(entry, fault)
+            problems.append(f"version {candidate.version}: {fault}")
+            return outgoing.key[1]
+        return candidate.version
 
     def _outgoing(self, candidate: Candidate) -> Entry | None:
         """The version that a new newest one takes the place of; none where versions answer beside each other."""
@@ -211,6 +261,15 @@ class Lifecycle:
         for status in self._catalog.statuses():
             if status.name == name and status.version not in keep:
                 self._catalog.remove(name, status.version)
+
+
+def _look_at(model: ModelFolder) -> Look:
+    every = sorted((*model.chosen, *model.others), key=lambda candidate: candidate.version)
+    return tuple((candidate, signature_of(candidate.folder)) for candidate in every if is_whole(candidate.folder))
+
+
+def _look_at_all(folders: tuple[Path, ...], served: frozenset[tuple[str, int]]) -> dict[str, Look]:
+    return {model.name: _look_at(model) for model in survey(folders, served=served)}
 
 
 def _settle(done: asyncio.Future[Any], error: Exception | None) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from pipelines.errors import GoldenMismatchError, OcellaError
 from pipelines.loader import LoadedModel, load_package
 from pipelines.manifest import read_manifest
-from pipelines.session import SessionOptions
 from serving.canary import Canary
 from serving.deploy import DeployError
+from serving.memory import MIB, available_bytes, check_room, needed_bytes, resident_bytes
 from serving.metrics import Metrics
+from serving.providers import session_options
 from serving.reasons import public_reason
 from serving.repository import Candidate, check_identity
 from serving.served import ServedModel
@@ -61,6 +65,12 @@ class Entry:
             and self.candidate.folder == candidate.folder
         )
 
+    def abandon(self, error: OcellaError) -> int:
+        """Fail with ``error`` the requests whose runs hang, and those behind them; returns how many threads hang."""
+        left = self.served.abandon(error)
+        self.served.meter.leaked(left)
+        return left
+
     def close(self) -> None:
         """Free the threads and the graph; to be called once no request is inside."""
         self._scope.close()
@@ -69,29 +79,85 @@ class Entry:
 class Loader:
     """Loads one candidate at a call, on threads that the caller lends."""
 
-    def __init__(self, metrics: Metrics, *, cores: int) -> None:
-        """``cores``: a model's concurrent runs where its ``deploy.toml`` does not say."""
+    def __init__(self, metrics: Metrics, *, cores: int, timeout_s: float, budget_mb: int | None) -> None:
+        """Where a model's ``deploy.toml`` does not say, it runs on all ``cores`` at once.
+
+        Args:
+            metrics: where loads are counted.
+            cores: that this process may use.
+            timeout_s: longest time that a load may take.
+            budget_mb: MiB that this process may hold; ``None``: as much as there is.
+        """
         self._metrics = metrics
         self._cores = cores
+        self._timeout_s = timeout_s
+        self._budget = None if budget_mb is None else budget_mb * MIB
+        self._taken: dict[tuple[str, int], int] = {}
+        self._begun = self._under_way = 0
 
     async def load(self, candidate: Candidate, threads: Threads) -> Entry:
         """Check, load, replay and warm up, without touching what answers; raises LoadError."""
         meter = self._metrics.model(candidate.name, candidate.version)
-        start = time.monotonic()
+        start, held, alone = time.monotonic(), resident_bytes(), not self._under_way
+        self._begun += 1
+        self._under_way += 1
+        begun = self._begun
         try:
-            loaded, canary, signature = await threads.run(_load, candidate)
+            async with asyncio.timeout(self._timeout_s):
+                loaded, canary, signature = await threads.run(self._load, candidate)
+        except TimeoutError as error:
+            meter.loaded("failed", time.monotonic() - start)
+            meter.leaked(1)
+            text = f"loading must take at most {self._timeout_s:g} s, it takes longer"
+            _log.error("%s %s did not load: %s", candidate.name, candidate.version, text)
+            raise LoadError(text) from error
         except Exception as error:
             meter.loaded("failed", time.monotonic() - start)
             if isinstance(error, GoldenMismatchError):
                 meter.golden("failed")
             raise LoadError(_reason(candidate, error)) from error
+        finally:
+            self._under_way -= 1
+        if alone and self._begun == begun:  # two loads at once cannot tell who took what
+            self._taken[candidate.name, candidate.version] = resident_bytes() - held
         meter.loaded("ok", time.monotonic() - start)
         meter.golden("passed")
         with ExitStack() as scope:
             served = scope.enter_context(ServedModel(loaded, candidate.deploy, meter, cores=self._cores))
             session = loaded.session
             assert isinstance(session, WatchedSession)
-            return Entry(candidate, signature, served, session, canary, scope.pop_all())
+            entry = Entry(candidate, signature, served, session, canary, scope.pop_all())
+        try:
+            await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
+        except Exception as error:
+            entry.close()
+            raise LoadError(_reason(candidate, error)) from error
+        return entry
+
+    def _load(self, candidate: Candidate) -> tuple[LoadedModel, Canary, Signature]:
+        if candidate.problem:
+            raise DeployError(candidate.problem)
+        signature = signature_of(candidate.folder)
+        check_identity(candidate)
+        room = available_bytes()
+        check_room(self._needed(candidate), available=room, resident=resident_bytes(), budget=self._budget)
+        loaded = load_package(candidate.folder, options=session_options(candidate.deploy.runtime))
+        try:
+            loaded = replace(loaded, session=WatchedSession(loaded.session))
+            canary = Canary(loaded)
+            if signature_of(candidate.folder) != signature:
+                raise LoadError(f"{candidate.folder} must not change while it is loaded, it did")
+        except BaseException:
+            loaded.close()
+            raise
+        return loaded, canary, signature
+
+    def _needed(self, candidate: Candidate) -> int:
+        """Bytes that loading will take: as the operator says, or as seen before, or by the size of the files."""
+        if candidate.deploy.runtime.memory_mb is not None:
+            return candidate.deploy.runtime.memory_mb * MIB
+        graphs = sum(path.stat().st_size for path in candidate.folder.rglob("*.onnx"))
+        return max(needed_bytes(graphs), self._taken.get((candidate.name, candidate.version), 0))
 
 
 def task_of(candidate: Candidate) -> str:
@@ -109,29 +175,20 @@ def _acting(candidate: Candidate) -> object:
 
 def _reason(candidate: Candidate, error: Exception) -> str:
     """What clients are told; the log has it whole."""
-    known = isinstance(error, OcellaError)
+    known = isinstance(error, OcellaError | OSError)
     text = str(error) if known else f"internal error while loading ({type(error).__name__})"
+    if isinstance(error, OSError):
+        text = f"{error.filename or candidate.folder}: {error.strerror or error}"
     name, version = candidate.name, candidate.version
     _log.error("%s %s did not load: %s", name, version, text, exc_info=None if known else error)
     return public_reason(text, folder=candidate.folder)
 
 
-def _load(candidate: Candidate) -> tuple[LoadedModel, Canary, Signature]:
-    if candidate.problem:
-        raise DeployError(candidate.problem)
-    signature = signature_of(candidate.folder)
-    check_identity(candidate)
-    runtime = candidate.deploy.runtime
-    options = SessionOptions(
-        providers=runtime.providers, intra_op_threads=runtime.intra_op_threads, arena=runtime.arena
-    )
-    loaded = load_package(candidate.folder, options=options)
-    try:
-        loaded = replace(loaded, session=WatchedSession(loaded.session))
-        canary = Canary(loaded)
-        if signature_of(candidate.folder) != signature:
-            raise LoadError(f"{candidate.folder} must not change while it is loaded, it did")
-    except BaseException:
-        loaded.close()
-        raise
-    return loaded, canary, signature
+def warm_up(entry: Entry, runs: int) -> None:
+    """Run full batches of the first golden sample; raises whatever the session raises."""
+    if not runs:
+        return
+    row = entry.canary.first_row()
+    batch = np.repeat(row[np.newaxis], entry.served.policy.max_size, axis=0)
+    for _ in range(runs):
+        entry.session.run({entry.session.inputs[0].name: batch})

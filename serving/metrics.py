@@ -76,6 +76,16 @@ class Metrics:
         self._golden_checks = Counter(
             "ocella_golden_checks_total", "Golden replays, by result.", (*_MODEL, "result"), registry=registry
         )
+        self._leaked_threads = Gauge(
+            "ocella_leaked_threads", "Threads inside runs that never ended.", _MODEL, registry=registry
+        )
+        self._rollbacks = Counter(
+            "ocella_model_rollbacks_total", "Versions taken back after a reload.", _MODEL, registry=registry
+        )
+        self._canary_seconds = Gauge(
+            "ocella_canary_row_seconds", "Fastest row of the latest golden replay.", _MODEL, registry=registry
+        )
+        self._infos: dict[tuple[str, str], tuple[str, str, str]] = {}
         self.frames_answered = self._stream_frames.labels("answered")
         self.frames_failed = self._stream_frames.labels("failed")
         self.call_meters: dict[tuple[str, str, str], CallMeter] = {}
@@ -172,8 +182,31 @@ class ModelMeter:
         self._metrics._inflight.labels(*self._labels).set_function(inflight)
 
     def info(self, *, task: str, sha256: str, provider: str) -> None:
-        """Say what was loaded."""
-        self._metrics._model_info.labels(*self._labels, task, sha256, provider).set(1)
+        """Say what was loaded, in the place of what was loaded under this name and version before."""
+        metrics, labels = self._metrics, self._labels
+        if before := metrics._infos.get(labels):
+            metrics._model_info.remove(*labels, *before)
+        metrics._infos[labels] = task, sha256, provider
+        metrics._model_info.labels(*labels, task, sha256, provider).set(1)
+
+    def forget(self) -> None:
+        """Show the version no more as one that is loaded; its counters stay."""
+        metrics, labels = self._metrics, self._labels
+        for gauge in (metrics._queue_depth, metrics._inflight, metrics._model_ready, metrics._canary_seconds):
+            gauge.remove(*labels)
+        metrics._model_info.remove(*labels, *metrics._infos.pop(labels))
+
+    def leaked(self, threads: int) -> None:
+        """Count threads that a run never gave back."""
+        self._metrics._leaked_threads.labels(*self._labels).inc(threads)
+
+    def rolled_back(self) -> None:
+        """Count one rollback of this version."""
+        self._metrics._rollbacks.labels(*self._labels).inc()
+
+    def canary(self, row_s: float) -> None:
+        """Say how long a row of a golden replay took."""
+        self._metrics._canary_seconds.labels(*self._labels).set(row_s)
 
     def loaded(self, result: str, seconds: float) -> None:
         """Count one load, ``ok`` or ``failed``."""

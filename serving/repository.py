@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from pipelines.errors import ManifestError, OcellaError, PackageError
 from pipelines.manifest import MANIFEST_FILE, NAME_PATTERN, ModelManifest, read_manifest
 from serving.deploy import Deploy, DeployError, chosen_versions, read_deploy
 from serving.settings import StartError
+from serving.signature import is_whole
 
 LAYOUT = "<model>/<version>/manifest.json"
+Served: TypeAlias = Collection[tuple[str, int]]
 _VERSION = re.compile(r"[1-9][0-9]{0,6}")
 _log = logging.getLogger(__name__)
 
@@ -71,10 +74,15 @@ def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
     return tuple(candidate for model in survey(folders) for candidate in model.chosen)
 
 
-def survey(folders: Iterable[Path]) -> tuple[ModelFolder, ...]:
+def survey(folders: Iterable[Path], *, served: Served | None = None) -> tuple[ModelFolder, ...]:
     """The models of repositories (``<model>/<version>/``), model folders and package folders.
 
     Raises StartError where a folder is missing or holds no package, or where two hold the same model.
+
+    Args:
+        folders: as the operator names them.
+        served: names and versions that are loaded, where this is not the first look: of the others a version of which
+            a file is missing is not there yet, and what is ignored was said before.
     """
     found: dict[str, Path] = {}
     models: list[ModelFolder] = []
@@ -83,7 +91,7 @@ def survey(folders: Iterable[Path]) -> tuple[ModelFolder, ...]:
             raise StartError(
                 f"{folder} must be a folder of models, " + ("it is a file" if folder.exists() else "it is missing")
             )
-        inside = _inside(folder)
+        inside = _inside(folder, served=served)
         if not inside:
             raise StartError(f"{folder} holds no package, a repository is laid out as {LAYOUT}")
         for model in inside:
@@ -105,13 +113,13 @@ def check_identity(candidate: Candidate) -> ModelManifest:
     return manifest
 
 
-def _inside(folder: Path) -> list[ModelFolder]:
+def _inside(folder: Path, *, served: Served | None) -> list[ModelFolder]:
     if (folder / MANIFEST_FILE).is_file():
         candidate = _package(folder)
         return [ModelFolder(candidate.name, (candidate,))]
     if any((folder / str(version) / MANIFEST_FILE).is_file() for version in _versions(folder)):
-        return _model(folder.resolve())
-    return _repository(folder)
+        return _model(folder.resolve(), served=served)
+    return _repository(folder, served=served)
 
 
 def _package(folder: Path) -> Candidate:
@@ -129,33 +137,39 @@ def _package(folder: Path) -> Candidate:
     return Candidate(manifest.name, manifest.version, folder, deploy)
 
 
-def _repository(root: Path) -> list[ModelFolder]:
+def _repository(root: Path, *, served: Served | None) -> list[ModelFolder]:
     models: list[ModelFolder] = []
     for folder in sorted(root.iterdir()):
         try:
-            models += _in_repository(folder, root)
+            models += _in_repository(folder, root, served=served)
         except OSError as error:  # one folder's permissions must not stop the other models
-            _log.error("%s is not served: it cannot be read: %s", folder, error.strerror)
+            level = logging.ERROR if served is None else logging.DEBUG
+            _log.log(level, "%s is not served: it cannot be read: %s", folder, error.strerror)
     return models
 
 
-def _in_repository(folder: Path, root: Path) -> list[ModelFolder]:
+def _in_repository(folder: Path, root: Path, *, served: Served | None) -> list[ModelFolder]:
     if not folder.is_dir() or folder.name.startswith("."):
         return []
+    level = _level(served)
     if (folder / MANIFEST_FILE).is_file():
-        _log.warning("%s is ignored: a package lies in %s/%s", folder, root, LAYOUT)
+        _log.log(level, "%s is ignored: a package lies in %s/%s", folder, root, LAYOUT)
         return []
     if not re.match(NAME_PATTERN, folder.name):
-        _log.warning("%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
+        _log.log(level, "%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
         return []
-    return _model(folder)
+    return _model(folder, served=served)
 
 
-def _model(folder: Path) -> list[ModelFolder]:
+def _model(folder: Path, *, served: Served | None) -> list[ModelFolder]:
     """One model; with a bad ``deploy.toml`` its newest version is chosen, and marked with the problem."""
-    present = _versions(folder)
+    present = tuple(
+        version
+        for version in _versions(folder)
+        if served is None or (folder.name, version) in served or is_whole(folder / str(version))
+    )
     if not present:
-        _log.warning("%s is ignored: it has no version folder such as %s/1", folder, folder)
+        _log.log(_level(served), "%s is ignored: it has no version folder such as %s/1", folder, folder)
         return []
     try:
         deploy = read_deploy(folder)
@@ -165,6 +179,10 @@ def _model(folder: Path) -> list[ModelFolder]:
     every = [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in sorted(present)]
     chosen = tuple(candidate for candidate in every if candidate.version in versions)
     return [ModelFolder(folder.name, chosen, tuple(candidate for candidate in every if candidate not in chosen))]
+
+
+def _level(served: Served | None) -> int:
+    return logging.WARNING if served is None else logging.DEBUG
 
 
 def _versions(folder: Path) -> tuple[int, ...]:

@@ -36,6 +36,15 @@ class Settings(BaseSettings):
         grace_s: longest time that a stop waits for requests in flight.
         max_image_bytes: of one encoded image.
         max_image_pixels: of one decoded image.
+        watch: follow changes in the folders of models.
+        watch_interval_s: between two looks at them.
+        load_timeout_s: longest time that loading one version may take.
+        memory_budget_mb: MiB that the server may hold; a load beyond it is refused. Null: what the machine has.
+        canary_interval_s: between two golden replays of a model that answers; 0: none.
+        hang_s: a run that takes longer is ended, and where it cannot be, its session is replaced.
+        breaker_calls: latest requests of a model by which it is judged.
+        breaker_rate: part of them that must fail by the model's fault for it to be taken out.
+        breaker_wait_s: before a canary decides whether a model that was taken out answers again.
         probation_s: how long the version before is kept after a reload, to go back to where the new one fails.
         stream_window: requests of one stream in work at once, where the client does not say.
     """
@@ -50,6 +59,15 @@ class Settings(BaseSettings):
     admin: bool = False
     allow_shared_memory: bool = False
     grace_s: Annotated[float, Field(ge=0)] = 30.0
+    watch: bool = False
+    watch_interval_s: Annotated[float, Field(gt=0)] = 2.0
+    load_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    memory_budget_mb: Annotated[int, Field(ge=1)] | None = None
+    canary_interval_s: Annotated[float, Field(ge=0)] = 60.0
+    hang_s: Annotated[float, Field(gt=0)] = 60.0
+    breaker_calls: Annotated[int, Field(ge=1, le=10_000)] = 20
+    breaker_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    breaker_wait_s: Annotated[float, Field(ge=0)] = 5.0
     probation_s: Annotated[float, Field(ge=0)] = 30.0
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(ge=1)] = 100_000_000

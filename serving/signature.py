@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 from pipelines.manifest import MANIFEST_FILE
-from serving.repository import Candidate
 
 # Each file's path in the package, size in bytes, time of its last change in nanoseconds, and inode.
-Signature = tuple[tuple[str, int, int, int], ...]
+Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 
 def signature_of(folder: Path) -> Signature:
@@ -28,13 +28,13 @@ def signature_of(folder: Path) -> Signature:
     return tuple(found)
 
 
-def is_complete(candidate: Candidate) -> bool:
-    """Whether the manifest can be read and each file that it lists is there.
+def is_whole(folder: Path) -> bool:
+    """Whether a package's manifest can be read and each file that it lists is there.
 
     It says nothing of their contents, which loading compares with their checksums.
     """
     try:
-        listed = json.loads((candidate.folder / MANIFEST_FILE).read_bytes())["files"]
-        return all((candidate.folder / name).is_file() for name in listed)
+        listed = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
+        return all((folder / name).is_file() for name in listed)
     except (OSError, ValueError, KeyError, TypeError):
         return False

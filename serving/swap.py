@@ -6,70 +6,102 @@ import asyncio
 import logging
 import time
 
+from pipelines.errors import ModelNotReadyError
 from serving.catalog import Catalog, ModelStatus
 from serving.loading import Entry
 
 _log = logging.getLogger(__name__)
-# How often a version that is on its way out looks whether its last request is done, and how long it waits for that.
+# How often a version on its way out looks whether its last request is done, and how long it waits for that.
 _LOOK_S = 0.02
 _DRAIN_S = 120.0
+Key = tuple[str, int]
 
 
 class Swap:
     """The loaded versions: those that answer, those kept to go back to, those that end; it belongs to one event loop.
 
     Attributes:
-        entries: what was put, by name and version; a version that is judged unfit stays here while it cannot answer.
+        entries: what was put, by name and version; one that was taken out for its faults stays here.
+        abandoned: sessions left behind with a run that hangs, by name of the model.
     """
 
     def __init__(self, catalog: Catalog, *, probation_s: float) -> None:
         """``probation_s``: how long the version before is kept after a swap."""
-        self.entries: dict[tuple[str, int], Entry] = {}
+        self.entries: dict[Key, Entry] = {}
+        self.abandoned: dict[str, int] = {}
         self._catalog = catalog
         self._probation_s = probation_s
-        self._previous: dict[tuple[str, int], Entry] = {}
-        self._ends: dict[tuple[str, int], asyncio.TimerHandle] = {}
+        self._suspended: set[Key] = set()
+        self._previous: dict[Key, Entry] = {}
+        self._ends: dict[Key, asyncio.TimerHandle] = {}
         self._draining: dict[asyncio.Task[None], Entry] = {}
 
     def of(self, name: str) -> list[Entry]:
         """The entries of one model, oldest version first."""
         return [self.entries[key] for key in sorted(self.entries) if key[0] == name]
 
+    def answers(self, entry: Entry) -> bool:
+        """Whether requests reach this very entry."""
+        return self.entries.get(entry.key) is entry and entry.key not in self._suspended
+
+    def on_probation(self, entry: Entry) -> bool:
+        """Whether a version is kept to go back to from this one."""
+        return self.entries.get(entry.key) is entry and entry.key in self._previous
+
     def put(self, entry: Entry, *, instead_of: Entry | None) -> None:
-        """Let ``entry`` answer; ``instead_of`` answers no new request and is kept for the probation."""
-        key = entry.key
+        """Let ``entry`` answer; what it takes the place of answers no new request.
+
+        That is kept for the probation, unless it had been taken out for its faults.
+        """
+        fit = instead_of is not None and self.answers(instead_of)
         if instead_of is not None:
             self._end_probation(instead_of.key)
             del self.entries[instead_of.key]
-        self.entries[key] = entry
-        self._catalog.put_ready(entry.served)
+            self._suspended.discard(instead_of.key)
+        self.entries[entry.key] = entry
+        self._answer(entry)
         if instead_of is None:
             return
-        if instead_of.key != key:
+        if instead_of.key != entry.key:
             self._catalog.remove(*instead_of.key)
-        self._previous[key] = instead_of
-        self._ends[key] = asyncio.get_running_loop().call_later(self._probation_s, self._end_probation, key)
+        if fit:
+            self._previous[entry.key] = instead_of
+            end = asyncio.get_running_loop().call_later(self._probation_s, self._end_probation, entry.key)
+            self._ends[entry.key] = end
+        else:
+            self._drain(instead_of)
 
-    def on_probation(self, key: tuple[str, int]) -> bool:
-        """Whether there is a version to go back to."""
-        return key in self._previous
+    def fault(self, entry: Entry, reason: str) -> None:
+        """Take an entry out that does not answer as it must: back to the version before, if that is still kept."""
+        if not self.answers(entry):
+            return
+        if entry.key in self._previous:
+            self._roll_back(entry, reason)
+            return
+        _log.error("%s %s is taken out: %s", *entry.key, reason)
+        self._suspended.add(entry.key)
+        self._refuse(entry, reason)
 
-    def roll_back(self, key: tuple[str, int], reason: str) -> None:
-        """Let the version before answer again; ``reason`` says why this one does not."""
-        self._ends.pop(key).cancel()
-        failed, previous = self.entries.pop(key), self._previous.pop(key)
-        _log.error("%s %s is rolled back to version %s: %s", *key, previous.key[1], reason)
-        self.entries[previous.key] = previous
-        self._catalog.put_ready(previous.served)
-        if previous.key != key:
-            text = f"rolled back to version {previous.key[1]}: {reason}"
-            self._catalog.put_status(ModelStatus(*key, failed.served.task, text))
-        self._drain(failed)
+    def resume(self, entry: Entry) -> None:
+        """Let an entry answer again that was taken out."""
+        if self.entries.get(entry.key) is entry and entry.key in self._suspended:
+            _log.info("%s %s answers again", *entry.key)
+            self._suspended.discard(entry.key)
+            self._answer(entry)
 
-    def retire(self, key: tuple[str, int]) -> None:
+    def abandon(self, entry: Entry) -> None:
+        """Leave the runs of an entry behind that hang; it must be taken out, and a fresh one loaded."""
+        name, version = entry.key
+        left = entry.abandon(ModelNotReadyError(f"{name} version {version} is not ready: a run hangs"))
+        self.abandoned[name] = self.abandoned.get(name, 0) + 1
+        _log.error("%s %s: %s runs hang, their threads are left behind", name, version, left)
+
+    def retire(self, key: Key) -> None:
         """Let a version answer no new request, and free it after its last one; nothing is known of it any more."""
         self._end_probation(key)
         entry = self.entries.pop(key)
+        self._suspended.discard(key)
+        entry.served.meter.ready(is_ready=False)
         self._catalog.remove(*key)
         self._drain(entry)
 
@@ -82,20 +114,45 @@ class Swap:
         for entry in (*self.entries.values(), *self._previous.values(), *self._draining.values()):
             entry.close()
 
-    def _end_probation(self, key: tuple[str, int]) -> None:
+    def _answer(self, entry: Entry) -> None:
+        entry.served.meter.ready(is_ready=True)
+        self._catalog.put_ready(entry.served)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        entry.served.meter.ready(is_ready=False)
+        self._catalog.put_status(ModelStatus(*entry.key, entry.served.task, reason))
+
+    def _roll_back(self, failed: Entry, reason: str) -> None:
+        key = failed.key
+        self._ends.pop(key).cancel()
+        previous = self._previous.pop(key)
+        _log.error("%s %s is rolled back to version %s: %s", *key, previous.key[1], reason)
+        failed.served.meter.rolled_back()
+        del self.entries[key]
+        self.entries[previous.key] = previous
+        if previous.key != key:
+            self._refuse(failed, f"rolled back to version {previous.key[1]}: {reason}")
+        self._answer(previous)
+        self._drain(failed)
+
+    def _end_probation(self, key: Key) -> None:
         handle = self._ends.pop(key, None)
         if handle is not None:
             handle.cancel()
             self._drain(self._previous.pop(key))
 
     def _drain(self, entry: Entry) -> None:
-        task = asyncio.create_task(_free_when_empty(entry))
+        task = asyncio.create_task(self._free_when_empty(entry))
         self._draining[task] = entry
         task.add_done_callback(self._draining.pop)
 
-
-async def _free_when_empty(entry: Entry) -> None:
-    end = time.monotonic() + _DRAIN_S
-    while entry.served.batcher.inside and time.monotonic() < end:
-        await asyncio.sleep(_LOOK_S)
-    entry.close()
+    async def _free_when_empty(self, entry: Entry) -> None:
+        end = time.monotonic() + _DRAIN_S
+        while entry.served.batcher.inside and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_S)
+        if entry.served.batcher.inside:
+            entry.abandon(ModelNotReadyError("{} version {} is not ready: a run hangs".format(*entry.key)))
+        entry.close()
+        known = {(status.name, status.version) for status in self._catalog.statuses()}
+        if entry.key not in known and all(kept.key != entry.key for kept in self._previous.values()):
+            entry.served.meter.forget()

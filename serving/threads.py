@@ -26,6 +26,8 @@ class Threads:
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._open = True
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._abandoned: BaseException | None = None
         # Daemons: a native call that never returns cannot be ended, and must not keep the process alive.
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{i}", daemon=True) for i in range(count)]
         for thread in self._threads:
@@ -33,9 +35,12 @@ class Threads:
 
     def run(self, call: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Call on a thread; a future that is cancelled before its turn is never called."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._abandoned is not None:
+            future.set_exception(self._abandoned)
+            return future
         if not self._open:
             raise RuntimeError("the threads are closed")
-        future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((future, call, arguments))
         return future
 
@@ -52,11 +57,31 @@ class Threads:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
+    def abandon(self, error: BaseException) -> int:
+        """Leave calls that hang behind: they, those that wait and those to come fail with ``error``.
+
+        Returns how many threads are left behind. They end when their calls do, if ever.
+        """
+        self._abandoned = error
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                _fail(job[0], error)
+        left = [future for future in tuple(self._under_way) if not future.done()]
+        for future in left:
+            _fail(future, error)
+        for _ in self._threads:
+            self._jobs.put(None)
+        self._threads.clear()
+        return len(left)
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             future, call, arguments = job
             if not future.cancelled():
+                self._under_way.add(future)
                 self._answer(future, call, arguments)
+                self._under_way.discard(future)
             del job, future, call, arguments  # an idle thread keeps no image alive
 
     def _answer(self, future: asyncio.Future[Any], call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -75,12 +100,12 @@ class Threads:
 
 
 def _succeed(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.cancelled():
+    if not future.done():
         future.set_result(result)
 
 
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if future.cancelled():
+    if future.done():
         return
     # A future cannot hold StopIteration, which would end the generator that awaits it.
     future.set_exception(RuntimeError("the call raised StopIteration") if isinstance(error, StopIteration) else error)

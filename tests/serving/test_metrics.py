@@ -20,6 +20,9 @@ CONTRACT = {
     "ocella_model_loads_total": {"model", "version", "result"},
     "ocella_model_load_duration_seconds": {"model", "version"},
     "ocella_golden_checks_total": {"model", "version", "result"},
+    "ocella_model_rollbacks_total": {"model", "version"},
+    "ocella_canary_row_seconds": {"model", "version"},
+    "ocella_leaked_threads": {"model", "version"},
 }
 
 
@@ -34,6 +37,9 @@ def used_metrics() -> Metrics:
     meter.info(task="detection", sha256="ab", provider="CPUExecutionProvider")
     meter.loaded("ok", 1.0)
     meter.golden("passed")
+    meter.canary(0.01)
+    meter.rolled_back()
+    meter.leaked(1)
     call = metrics.call("faces", "2", "Predict")
     call.done("OK", 0.1)
     call.cancelled()
@@ -81,6 +87,24 @@ def test_gauges_are_read_when_they_are_scraped():
     metrics.model("faces", 2).watch(queue_depth=lambda: depth[0], inflight=lambda: 0)
     depth[0] = 9.0
     assert metrics.registry.get_sample_value("ocella_queue_depth", {"model": "faces", "version": "2"}) == 9
+
+
+def test_what_is_loaded_anew_takes_the_place_of_what_was_loaded_before():
+    metrics = Metrics()
+    meter = metrics.model("faces", 2)
+    for sha256 in ("ab", "cd"):
+        meter.info(task="detection", sha256=sha256, provider="CPUExecutionProvider")
+    labels = {"model": "faces", "version": "2", "task": "detection", "provider": "CPUExecutionProvider"}
+    assert metrics.registry.get_sample_value("ocella_model_info", {**labels, "sha256": "ab"}) is None
+    assert metrics.registry.get_sample_value("ocella_model_info", {**labels, "sha256": "cd"}) == 1
+
+
+def test_a_version_that_is_gone_is_shown_no_more_and_its_counters_stay():
+    metrics = used_metrics()
+    metrics.model("faces", 2).forget()
+    left = {name for name, labels in samples(metrics).items() if "version" in labels}
+    assert left >= {"ocella_requests_total", "ocella_images_total", "ocella_model_loads_total"}
+    assert not left & {"ocella_model_ready", "ocella_model_info", "ocella_queue_depth", "ocella_inflight_requests"}
 
 
 def test_the_children_of_a_method_are_made_once():
