@@ -1,0 +1,172 @@
+"""``ocella batch``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.errors import InvalidRequestError
+from serving.client.channel import check_address
+
+if TYPE_CHECKING:
+    from pipelines.options import PredictOptions
+    from serving.batch.engine import EngineContext
+    from serving.batch.run import Request
+    from serving.batch.tally import Tally
+
+_SOURCES, _OUTPUTS, _OPTIONS, _SERVER = "Sources", "Outputs", "Options of each prediction", "Server"
+
+
+def _address(text: str | None) -> str | None:
+    try:
+        return text if text is None else check_address(text)
+    except InvalidRequestError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def batch(  # one parameter a flag
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            readable=False,
+            help="Folders, glob patterns, images, lists (.txt .csv .parquet), tar shards, videos.",
+        ),
+    ],
+    model: Annotated[str, typer.Option(metavar="PACKAGE|MODEL", help="Package folder; with --server, a model name.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", file_okay=False, help="Output folder; again: goes on.")],
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", callback=_address, rich_help_panel=_SERVER, help="Ask this server, not a package."
+        ),
+    ] = None,
+    model_version: Annotated[
+        int, typer.Option(min=0, rich_help_panel=_SERVER, help="Version on the server; 0: the newest.")
+    ] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, max=1024, rich_help_panel=_SERVER, help="Requests at once.")] = 16,
+    patience: Annotated[
+        float, typer.Option(min=0, rich_help_panel=_SERVER, help="Seconds that a server may be away.")
+    ] = 60.0,
+    timeout: Annotated[float, typer.Option(min=0.001, rich_help_panel=_SERVER, help="Seconds for one image.")] = 60.0,
+    shard: Annotated[str, typer.Option(metavar="I/N", rich_help_panel=_SOURCES, help="Take part I of N.")] = "1/1",
+    stride: Annotated[
+        int, typer.Option(min=1, rich_help_panel=_SOURCES, help="Of a video, take every STRIDE-th frame.")
+    ] = 1,
+    column: Annotated[
+        str | None, typer.Option(rich_help_panel=_SOURCES, help="Column of paths in CSV and Parquet lists.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            rich_help_panel=_OUTPUTS,
+            help="jsonl (default), parquet, csv, coco, yolo, masks-png, masks-rle, embeddings; repeat for more.",
+        ),
+    ] = None,
+    coco_truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=_OUTPUTS, help="Use the ids of this COCO file in --format coco."),
+    ] = None,
+    draw: Annotated[bool, typer.Option("--draw", rich_help_panel=_OUTPUTS, help="Draw each image's result.")] = False,
+    max_errors: Annotated[
+        int | None, typer.Option(min=0, help="Accept so many failed images, stop at one more; default: go on, exit 1.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")] = False,
+    textfile: Annotated[
+        Path | None, typer.Option("--prometheus-textfile", metavar="FILE", help="Keep metrics of the job here.")
+    ] = None,
+    score_threshold: Annotated[
+        float | None, typer.Option(rich_help_panel=_OPTIONS, help="Least score of a detection, label or pixel.")
+    ] = None,
+    iou_threshold: Annotated[
+        float | None, typer.Option(rich_help_panel=_OPTIONS, help="IoU above which a detection is suppressed.")
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(rich_help_panel=_OPTIONS, help="Most detections of an image.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(rich_help_panel=_OPTIONS, help="Most classes of an image.")] = None,
+) -> None:
+    r"""Run a model on many images, each exactly once: killed at any moment, the same command goes on.
+
+    Example:
+        ocella batch examples/images \
+            --model ~/.cache/ocella/models/centerface --out out/faces --format jsonl --format coco
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from pipelines.options import PredictOptions
+    from serving.batch.run import Request, run_job
+    from serving.batch.shard import parse_shard
+    from serving.batch.sources import Choices, Sources
+
+    logging.getLogger("serving").setLevel(logging.CRITICAL)  # the job says what fails, image by image
+    options = PredictOptions(
+        score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, top_k=top_k
+    )
+    request = Request(
+        sources=Sources(tuple(os.fsencode(source) for source in sources), Choices(stride=stride, column=column)),
+        out=out,
+        options=options,
+        shard=parse_shard(shard),
+        formats=tuple(dict.fromkeys(formats or ["jsonl"])),
+        draw=draw,
+        max_errors=max_errors,
+        coco_truth=coco_truth,
+        textfile=textfile,
+    )
+    engine = _engine(model, server, options, model_version, concurrency, patience, timeout)
+    summary = run_job(request, engine, lambda tally: _watch(tally, request))
+    if as_json:
+        print(json.dumps(summary.to_json(), indent=2))
+    else:
+        print(summary.line())
+        print(f"results: {out}")
+    if not summary.complete:
+        _fail(summary.problem)
+    if summary.tally.failed and max_errors is None:
+        _fail(f"{summary.tally.failed:,} of {summary.tally.rows:,} images failed, {out}/errors.jsonl says why")
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(1)
+
+
+def _engine(
+    model: str,
+    server: str | None,
+    options: PredictOptions,
+    version: int,
+    concurrency: int,
+    patience_s: float,
+    timeout_s: float,
+) -> EngineContext:
+    if server is None:
+        from serving.batch.local import local_engine
+
+        return local_engine(Path(model), options)
+    from serving.batch.remote import remote_engine
+
+    return remote_engine(
+        server,
+        model,
+        options,
+        version=version,
+        concurrency=concurrency,
+        patience_s=patience_s,
+        timeout_s=timeout_s,
+    )
+
+
+def _watch(tally: Tally, request: Request) -> AbstractContextManager[None]:
+    """Progress on standard error, with the number of images counted beside the job; none where it is closed."""
+    from serving.batch.progress import shown
+
+    return shown(tally, request.sources, request.shard, sys.stderr) if sys.stderr else nullcontext()

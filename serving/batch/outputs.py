@@ -1,0 +1,78 @@
+"""The output folder: files are written where nobody looks, and renamed into place once all are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from serving.batch.outcome import Row
+from serving.batch.writers import FORMATS, ErrorLines, Target, Writer
+
+PRIVATE = ".ocella"
+
+
+class Outputs:
+    """The writers of one run."""
+
+    def __init__(self, writers: Sequence[Writer], errors: ErrorLines) -> None:
+        self._writers, self._errors = writers, errors
+
+    def write(self, row: Row) -> None:
+        """Write one row in every format, or among the errors."""
+        if row.outcome.failure:
+            self._errors.write(row)
+        else:
+            for writer in self._writers:
+                writer.write(row)
+
+
+@contextmanager
+def staged(out: Path, target: Target, formats: Sequence[str]) -> Iterator[Outputs]:
+    """Open the writers; leaving without an error publishes their files, leaving with one removes them.
+
+    Raises MissingExtraError, JobError, OSError.
+    """
+    staging = out / PRIVATE / "tmp"
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    staging.mkdir(parents=True)
+    here = replace(target, folder=staging)
+    try:
+        with ExitStack() as stack:
+            errors = ErrorLines(staging)
+            stack.callback(errors.close)
+            writers: list[Writer] = []
+            for name in formats:
+                writers.append(FORMATS[name].open(here))
+                stack.callback(writers[-1].close)
+            yield Outputs(writers, errors)
+        for path in sorted(staging.iterdir()):
+            publish(path, out / path.name)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(staging)
+
+
+def publish(new: Path, place: Path) -> None:
+    """Rename a file or folder into its place; a file is never seen half written, whatever happens to the machine."""
+    if new.is_dir():
+        old = new.with_name(f".old-{new.name}")
+        with suppress(FileNotFoundError):
+            place.rename(old)
+        new.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.replace(place)
+
+
+def write_whole(path: Path, data: bytes, *, staging: Path) -> None:
+    """Write a file under a temporary name in ``staging`` and rename it."""
+    staging.mkdir(parents=True, exist_ok=True)
+    temporary = staging / path.name
+    temporary.write_bytes(data)
+    publish(temporary, path)

@@ -1,0 +1,27 @@
+"""Files that a glob pattern names, in the order of their names' bytes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+from serving.batch.entry import Entry, file_entry, portable
+
+MAGIC = glob.has_magic
+
+
+def entries(pattern: bytes) -> Iterator[Entry]:
+    """Each file that matches, whatever its suffix; ``**`` stands for any folders, as in Python's ``glob``."""
+    fixed = _folder_before_magic(pattern)
+    for path in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207, names are bytes
+        if not os.path.isdir(path):  # noqa: PTH112
+            yield file_entry(path, portable(path[len(fixed) :]))
+
+
+def _folder_before_magic(pattern: bytes) -> bytes:
+    """The leading folders of a pattern that hold no ``*``, ``?`` or ``[``."""
+    folder = pattern
+    while glob.has_magic(folder):
+        folder = os.path.dirname(folder)  # noqa: PTH120, names are bytes
+    return folder
