@@ -28,6 +28,8 @@ from serving.lifecycle import Lifecycle
 from serving.loading import Loader
 from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
+from serving.oip.parts import service_parts
+from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.repository import embedded_repository
 from serving.settings import Settings, StartError, check_exposure
@@ -92,7 +94,8 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         http = await stack.enter_async_context(HttpServer(app, listener))
         calls = Calls(catalog, metrics, on_outcome=guard.record)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
-        server, grpc_address = build_grpc_server(settings, Vision(parts), Health(catalog))
+        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
+        server, grpc_address = build_grpc_server(settings, Vision(parts), InferenceService(oip), Health(catalog))
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
         await stack.enter_async_context(guard)
