@@ -122,17 +122,22 @@ class Loader:
             self._taken[candidate.name, candidate.version] = resident_bytes() - held
         meter.loaded("ok", time.monotonic() - start)
         meter.golden("passed")
+        entry: Entry | None = None
+        try:
+            entry = self._entry(candidate, loaded, canary, signature)
+            await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
+        except Exception as error:
+            (entry or loaded).close()
+            raise LoadError(_reason(candidate, error)) from error
+        return entry
+
+    def _entry(self, candidate: Candidate, loaded: LoadedModel, canary: Canary, signature: Signature) -> Entry:
+        meter = self._metrics.model(candidate.name, candidate.version)
         with ExitStack() as scope:
             served = scope.enter_context(ServedModel(loaded, candidate.deploy, meter, cores=self._cores))
             session = loaded.session
             assert isinstance(session, WatchedSession)
-            entry = Entry(candidate, signature, served, session, canary, scope.pop_all())
-        try:
-            await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
-        except Exception as error:
-            entry.close()
-            raise LoadError(_reason(candidate, error)) from error
-        return entry
+            return Entry(candidate, signature, served, session, canary, scope.pop_all())
 
     def _load(self, candidate: Candidate) -> tuple[LoadedModel, Canary, Signature]:
         if candidate.problem:
