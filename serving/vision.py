@@ -95,7 +95,7 @@ class Vision(VisionServicer):
     ) -> pb.PredictResponse | Failure:
         async def work() -> pb.PredictResponse:
             call, form = read_call(_well_formed(request), deadline=deadline)
-            check_form(form, self._parts.catalog.find(call.model, call.version).task)
+            check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).pipeline.has_masks)
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
 
         return await self._parts.calls.run(method, work(), deadline=deadline, **_named(request))

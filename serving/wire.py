@@ -12,27 +12,15 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from pipelines.errors import InvalidRequestError
 from pipelines.options import PredictOptions
-from pipelines.present import encode_png
-from pipelines.rle import encode, encode_classes
-from pipelines.types import (
-    AnyArray,
-    BoolArray,
-    Classification,
-    Detections,
-    Embedding,
-    FloatArray,
-    SegmentationMap,
-    pixel_windows,
-)
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.catalog import ModelStatus
 from serving.dataplane import Answer, Description, PredictCall
 from serving.status import Failure
+from serving.wire_results import MASK_FORMATS, write_result
 
 DOMAIN = "ocella"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 MAX_WINDOW = 256
-MASK_FORMATS = (pb.MASK_FORMAT_PNG, pb.MASK_FORMAT_RLE)
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class AnswerForm:
 
     Attributes:
         id: echoed.
-        mask_format: of a segmentation; ``MASK_FORMAT_UNSPECIFIED`` is PNG.
+        mask_format: of masks; ``MASK_FORMAT_UNSPECIFIED`` is PNG for a segmentation, RLE for objects.
         timings: whether the answer carries them.
     """
 
@@ -79,15 +67,14 @@ def read_window(request: pb.PredictRequest, *, default: int) -> int:
     return window or default
 
 
-def check_form(form: AnswerForm, task: str) -> None:
-    """Raise InvalidRequestError where answers of ``task`` cannot be written so."""
-    if form.mask_format and task != "segmentation":
-        raise InvalidRequestError(f"mask_format does not apply to {task}, it does to segmentation")
+def check_form(form: AnswerForm, *, has_masks: bool) -> None:
+    """Raise InvalidRequestError where a model's answers cannot be written so; ``has_masks``: whether they hold any."""
+    if form.mask_format and not has_masks:
+        raise InvalidRequestError("mask_format does not apply to a model whose answers hold no mask")
 
 
 def write_answer(answer: Answer, form: AnswerForm) -> pb.PredictResponse:
     """An answer as a message, in a form that ``check_form`` let through."""
-    result = answer.result
     height, width = answer.image_hw
     response = pb.PredictResponse(
         id=form.id, model=answer.model, version=answer.version, image=pb.ImageSize(width=width, height=height)
@@ -99,16 +86,7 @@ def write_answer(answer: Answer, form: AnswerForm) -> pb.PredictResponse:
         response.timings.queue_s = timings.queue_s
         response.timings.inference_s = timings.inference_s
         response.timings.postprocess_s = timings.postprocess_s
-    if isinstance(result, Classification):
-        response.classification.CopyFrom(
-            pb.Classification(class_ids=result.class_ids.tolist(), scores=result.scores.tolist(), labels=result.labels)
-        )
-    elif isinstance(result, Detections):
-        response.detections.CopyFrom(_write_detections(result))
-    elif isinstance(result, SegmentationMap):
-        response.segmentation.CopyFrom(_write_segmentation(result, form.mask_format))
-    else:
-        response.embedding.CopyFrom(_write_embedding(result))
+    write_result(response, answer.result, form.mask_format)
     return response
 
 
@@ -152,58 +130,6 @@ def write_description(description: Description) -> pb.DescribeModelResponse:
         max_batch=description.max_batch,
         golden=description.golden,
     )
-
-
-def _write_detections(result: Detections) -> pb.Detections:
-    message = pb.Detections(
-        boxes=result.boxes.ravel().tolist(),
-        scores=result.scores.tolist(),
-        class_ids=result.class_ids.tolist(),
-        labels=result.labels,
-    )
-    if result.keypoints is not None:
-        message.keypoints.per_object = result.keypoints.shape[1]
-        message.keypoints.values.extend(result.keypoints.ravel().tolist())
-        message.keypoints.skeleton.extend(index for pair in result.skeleton for index in pair)
-    if result.polygons is not None:
-        message.polygons.SetInParent()
-        for polygon in result.polygons:
-            message.polygons.sizes.append(len(polygon))
-            message.polygons.values.extend(polygon.ravel().tolist())
-    if result.masks is not None:
-        message.masks.CopyFrom(_write_masks(result.masks, result.boxes))
-    if result.angles is not None:
-        message.angles.CopyFrom(pb.Angles(radians=result.angles.tolist()))
-    return message
-
-
-def _write_masks(masks: tuple[BoolArray, ...], boxes: FloatArray) -> pb.ObjectMasks:
-    corners = pixel_windows(boxes)[:, :2].tolist()
-    return pb.ObjectMasks(
-        objects=[
-            pb.ObjectMask(left=left, top=top, width=mask.shape[1], height=mask.shape[0], counts=encode(mask).tolist())
-            for mask, (left, top) in zip(masks, corners, strict=True)
-        ]
-    )
-
-
-def _write_segmentation(result: SegmentationMap, mask_format: int) -> pb.Segmentation:
-    if mask_format == pb.MASK_FORMAT_RLE:
-        return pb.Segmentation(labels=result.labels, class_masks=_class_masks(result.class_map))
-    return pb.Segmentation(
-        labels=result.labels,
-        class_map_png=encode_png(result.class_map),
-        alpha_png=None if result.alpha is None else encode_png(result.alpha),
-    )
-
-
-def _write_embedding(result: Embedding) -> pb.Embedding:
-    return pb.Embedding(vector=result.vector.tolist())
-
-
-def _class_masks(class_map: AnyArray) -> list[pb.ClassMask]:
-    runs = encode_classes(class_map)
-    return [pb.ClassMask(class_id=class_id, counts=counts.tolist()) for class_id, counts in runs.items()]
 
 
 def _pack(detail: ErrorInfo | RetryInfo) -> AnyMessage:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypedDict
 from pipelines.types import ByteArray, Result
 
 Image: TypeAlias = bytes | str | Path | ByteArray
-MaskFormat: TypeAlias = Literal["png", "rle"]
+MaskFormat: TypeAlias = Literal["png", "rle", "polygon"]
 
 
 class Options(TypedDict, total=False):
@@ -21,7 +21,8 @@ class Options(TypedDict, total=False):
         iou_threshold: of non-maximum suppression; 0 to 1.
         max_detections: most detections to return.
         top_k: most classes to return.
-        mask_format: how a segmentation travels; ``rle`` carries no alpha.
+        mask_format: how masks travel, of a segmentation or of objects; all are exact, ``rle`` and ``polygon`` carry no
+            alpha.
         timings: ask for the seconds of each stage.
     """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,11 @@ import cv2
 import numpy as np
 
 from pipelines.errors import ImageDecodeError, InvalidRequestError, ServerFaultError
-from pipelines.types import (
-    AnyArray,
-    BoolArray,
-    Classification,
-    Detections,
-    Embedding,
-    FloatArray,
-    Result,
-    SegmentationMap,
-)
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.client.results import Image, ModelDescription, ModelStatus, Options, Prediction, Timings
+from serving.client.wire_results import read_result
 
-MASK_FORMATS = {"png": pb.MASK_FORMAT_PNG, "rle": pb.MASK_FORMAT_RLE}
+MASK_FORMATS = {"png": pb.MASK_FORMAT_PNG, "rle": pb.MASK_FORMAT_RLE, "polygon": pb.MASK_FORMAT_POLYGON}
 
 
 def write_request(
@@ -82,7 +71,7 @@ def read_prediction(response: pb.PredictResponse) -> Prediction:
         timings = Timings(sent.decode_s, sent.preprocess_s, sent.queue_s, sent.inference_s, sent.postprocess_s)
     image_hw = (response.image.height, response.image.width)
     try:
-        result = _read_result(response, image_hw)
+        result = read_result(response, image_hw)
     except ValueError as error:
         raise ServerFaultError(f"the server's answer does not fit together: {error}") from error
     return Prediction(result, response.model, response.version, image_hw, timings, response.id)
@@ -98,93 +87,3 @@ def read_description(message: pb.DescribeModelResponse) -> ModelDescription:
     return ModelDescription(
         message.model, message.version, message.manifest_json, message.provider, message.max_batch, message.golden
     )
-
-
-def _read_result(response: pb.PredictResponse, image_hw: tuple[int, int]) -> Result:
-    kind = response.WhichOneof("outcome")
-    if kind == "classification":
-        found = response.classification
-        return Classification(_ints(found.class_ids), _floats(found.scores), tuple(found.labels))
-    if kind == "detections":
-        return _read_detections(response.detections)
-    if kind == "segmentation":
-        return _read_segmentation(response.segmentation, image_hw)
-    if kind == "embedding":
-        return Embedding(_floats(response.embedding.vector))
-    raise ServerFaultError(f"the server answered with {kind or 'nothing'}, which this client does not know")
-
-
-def _read_detections(message: pb.Detections) -> Detections:
-    count = len(message.scores)
-    keypoints = None
-    if message.HasField("keypoints"):
-        keypoints = _floats(message.keypoints.values).reshape(count, message.keypoints.per_object, 3)
-    polygons = None
-    if message.HasField("polygons"):
-        points = _floats(message.polygons.values).reshape(-1, 2)
-        ends = np.cumsum([0, *message.polygons.sizes], dtype=np.int64)
-        if len(message.polygons.sizes) != count or ends[-1] != len(points):
-            raise ValueError(f"polygons must be {count} of {ends[-1]} points together, got {len(points)} points")
-        polygons = tuple(points[start:end] for start, end in pairwise(ends))
-    return Detections(
-        boxes=_floats(message.boxes).reshape(count, 4),
-        scores=_floats(message.scores),
-        class_ids=_ints(message.class_ids),
-        labels=tuple(message.labels),
-        keypoints=keypoints,
-        polygons=polygons,
-        masks=_read_masks(message.masks) if message.HasField("masks") else None,
-        angles=_floats(message.angles.radians) if message.HasField("angles") else None,
-        skeleton=_read_skeleton(message.keypoints.skeleton),
-    )
-
-
-def _read_skeleton(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    if len(indices) % 2:
-        raise ValueError(f"skeleton must hold pairs of indices, got {len(indices)} indices")
-    return tuple(zip(indices[::2], indices[1::2], strict=True))
-
-
-def _read_masks(message: pb.ObjectMasks) -> tuple[BoolArray, ...]:
-    return tuple(_unroll(mask.counts, (mask.height, mask.width)) for mask in message.objects)
-
-
-def _read_segmentation(message: pb.Segmentation, image_hw: tuple[int, int]) -> SegmentationMap:
-    labels = tuple(message.labels)
-    if not message.class_map_png:
-        return SegmentationMap(_fill(message.class_masks, image_hw, len(labels)), None, labels)
-    alpha = _plane(message.alpha_png).astype(np.uint8, copy=False) if message.HasField("alpha_png") else None
-    return SegmentationMap(_plane(message.class_map_png), alpha, labels)
-
-
-def _fill(masks: Iterable[pb.ClassMask], image_hw: tuple[int, int], classes: int) -> AnyArray:
-    """Masks of classes back to a class map."""
-    largest = max([classes - 1, *(mask.class_id for mask in masks)])
-    class_map = np.zeros(image_hw, np.uint8 if largest < 256 else np.uint16)
-    for mask in masks:
-        class_map[_unroll(mask.counts, image_hw)] = mask.class_id
-    return class_map
-
-
-def _unroll(counts: Iterable[int], hw: tuple[int, int]) -> BoolArray:
-    """Run lengths, column by column, back to a mask ``(H, W)``; raises ValueError where they do not fill it."""
-    runs, (height, width) = _ints(counts), hw
-    if runs.sum() != height * width:
-        raise ValueError(f"run lengths must sum to {height} x {width}, they sum to {runs.sum():,}")
-    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(columns.reshape(width, height).T)
-
-
-def _plane(png: bytes) -> AnyArray:
-    plane = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    if plane is None:
-        raise ValueError("a mask is not a PNG")
-    return plane
-
-
-def _floats(values: object) -> FloatArray:
-    return np.array(values, np.float32)
-
-
-def _ints(values: object) -> AnyArray:
-    return np.array(values, np.int64)

@@ -8,7 +8,15 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipelines.types import Classification, Detections, Embedding, Result, SegmentationMap, pixel_windows
+from pipelines.types import (
+    CascadeResult,
+    Classification,
+    Detections,
+    Embedding,
+    Result,
+    SegmentationMap,
+    pixel_windows,
+)
 
 floats = st.floats(width=32, allow_nan=False)
 labels = st.text(max_size=8)
@@ -75,5 +83,20 @@ def segmentations(draw: st.DrawFn, *, alpha: bool = True) -> SegmentationMap:
     return SegmentationMap(class_map, plane, tuple(f"class {i}" for i in range(300 if wide else 3)))
 
 
+@st.composite
+def masked_detections(draw: st.DrawFn) -> Detections:
+    boxes = draw(corners(draw(st.integers(0, 4))))
+    count = len(boxes)
+    return Detections(boxes, draw(arrays(count)), draw(ids(count)), names(draw, count), masks=masks(draw, boxes))
+
+
+@st.composite
+def cascades(draw: st.DrawFn, *, alpha: bool = True) -> CascadeResult:
+    found = draw(detections())
+    each = draw(st.sampled_from((classifications(), embeddings, segmentations(alpha=alpha))))
+    objects = tuple(draw(each) for _ in range(len(found)))
+    return CascadeResult(found, objects, draw(arrays(len(found), 2, 3)))
+
+
 embeddings = st.integers(0, 20).flatmap(arrays).map(Embedding)
-results: st.SearchStrategy[Result] = st.one_of(classifications(), detections(), segmentations(), embeddings)
+results: st.SearchStrategy[Result] = st.one_of(classifications(), detections(), segmentations(), embeddings, cascades())

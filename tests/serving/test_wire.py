@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import InvalidRequestError, OverloadedError, UnknownModelError
 from pipelines.options import PredictOptions
-from pipelines.types import Classification, Result, SegmentationMap, identical
+from pipelines.types import CascadeResult, Classification, Detections, Result, SegmentationMap, identical
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.catalog import ModelStatus
 from serving.client.wire import read_prediction, read_status, write_request
@@ -25,7 +25,8 @@ from serving.wire import (
     write_models,
     write_status_details,
 )
-from tests.serving.results import results, segmentations
+from serving.wire_results import MASK_FORMATS
+from tests.serving.results import cascades, masked_detections, results, segmentations
 
 PLAIN = AnswerForm(id="", mask_format=pb.MASK_FORMAT_UNSPECIFIED, timings=False)
 TIMINGS = Timings(0.1, 0.2, 0.3, 0.4, 0.5)
@@ -91,13 +92,53 @@ def test_timings_come_only_where_they_were_asked_for(asked: bool):
     assert got is None if not asked else got and vars(got) == vars(TIMINGS)
 
 
-@pytest.mark.parametrize("mask_format", [pb.MASK_FORMAT_PNG, pb.MASK_FORMAT_RLE])
+@pytest.mark.parametrize("mask_format", MASK_FORMATS)
 def test_a_mask_format_is_refused_where_there_is_no_mask(mask_format: int):
     form = AnswerForm("", mask_format, timings=False)
-    check_form(form, "segmentation")
-    for task in ("classification", "detection", "embedding"):
-        with pytest.raises(InvalidRequestError, match=f"mask_format does not apply to {task}"):
-            check_form(form, task)
+    check_form(form, has_masks=True)
+    check_form(PLAIN, has_masks=False)
+    with pytest.raises(InvalidRequestError, match="mask_format does not apply to a model whose answers hold no mask"):
+        check_form(form, has_masks=False)
+
+
+@pytest.mark.parametrize("mask_format", MASK_FORMATS)
+@settings(max_examples=25)
+@given(result=masked_detections())
+def test_masks_of_objects_arrive_equal_to_the_bit_in_every_format(mask_format: int, result: Detections):
+    message = sent(write_answer(answer_of(result), AnswerForm("", mask_format, timings=False)))
+    assert identical(read_prediction(message).result, result)
+    used = {field.name for mask in message.detections.masks.objects for field, _ in mask.ListFields()}
+    names = {pb.MASK_FORMAT_PNG: "png", pb.MASK_FORMAT_RLE: "counts", pb.MASK_FORMAT_POLYGON: "regions"}
+    assert used <= {"left", "top", "width", "height", names[mask_format]}
+
+
+@pytest.mark.parametrize("mask_format", MASK_FORMATS)
+@settings(max_examples=25)
+@given(result=cascades(alpha=False))
+def test_a_cascade_arrives_equal_to_the_bit_in_every_mask_format(mask_format: int, result: CascadeResult):
+    message = sent(write_answer(answer_of(result), AnswerForm("", mask_format, timings=False)))
+    assert identical(read_prediction(message).result, result)
+
+
+@given(result=segmentations(alpha=False))
+def test_outlines_give_the_same_classes_as_png(result: SegmentationMap):
+    form = AnswerForm(id="", mask_format=pb.MASK_FORMAT_POLYGON, timings=False)
+    message = sent(write_answer(answer_of(result), form))
+    assert identical(read_prediction(message).result, result)
+    assert len(message.segmentation.class_masks) == len(set(result.class_map.ravel().tolist()) - {0})
+    assert not message.segmentation.class_map_png
+
+
+def test_outlines_are_in_pixels_of_the_image_and_holes_are_cut_out():
+    mask = np.ones((3, 4), np.bool_)
+    mask[1, 1] = False
+    box = np.array([[10, 20, 14, 23]], np.float32)
+    result = Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64), masks=(mask,))
+    form = AnswerForm("", pb.MASK_FORMAT_POLYGON, timings=False)
+    ((region,),) = (each.regions for each in write_answer(answer_of(result), form).detections.masks.objects)
+    assert set(zip(region.outer[::2], region.outer[1::2], strict=True)) == {(10, 20), (14, 20), (14, 23), (10, 23)}
+    ((hole,),) = ([ring.points for ring in region.holes],)
+    assert set(zip(hole[::2], hole[1::2], strict=True)) == {(11, 21), (12, 21), (12, 22), (11, 22)}
 
 
 @given(
@@ -137,7 +178,7 @@ def test_options_arrive_as_they_were_given(
         (pb.PredictOptions(iou_threshold=math.inf), "iou_threshold"),
         (pb.PredictOptions(max_detections=0), "max_detections must be between 1 and 100,000, got 0"),
         (pb.PredictOptions(top_k=-1), "top_k"),
-        (pb.PredictOptions(mask_format=9), "mask_format must be one of MASK_FORMAT_PNG, MASK_FORMAT_RLE, got 9"),
+        (pb.PredictOptions(mask_format=9), "mask_format must be one of MASK_FORMAT_PNG, .*MASK_FORMAT_POLYGON, got 9"),
     ],
     ids=str,
 )

@@ -12,9 +12,11 @@ class MaskFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MASK_FORMAT_UNSPECIFIED: _ClassVar[MaskFormat]
     MASK_FORMAT_PNG: _ClassVar[MaskFormat]
     MASK_FORMAT_RLE: _ClassVar[MaskFormat]
+    MASK_FORMAT_POLYGON: _ClassVar[MaskFormat]
 MASK_FORMAT_UNSPECIFIED: MaskFormat
 MASK_FORMAT_PNG: MaskFormat
 MASK_FORMAT_RLE: MaskFormat
+MASK_FORMAT_POLYGON: MaskFormat
 
 class PredictRequest(_message.Message):
     __slots__ = ("model", "version", "image", "id", "options", "stream_options")
@@ -55,7 +57,7 @@ class StreamOptions(_message.Message):
     def __init__(self, window: _Optional[int] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "error")
+    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "cascade", "error")
     ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +67,7 @@ class PredictResponse(_message.Message):
     DETECTIONS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     id: str
     model: str
@@ -75,8 +78,9 @@ class PredictResponse(_message.Message):
     detections: Detections
     segmentation: Segmentation
     embedding: Embedding
+    cascade: Cascade
     error: Error
-    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
 
 class ImageSize(_message.Message):
     __slots__ = ("width", "height")
@@ -141,18 +145,36 @@ class ObjectMasks(_message.Message):
     def __init__(self, objects: _Optional[_Iterable[_Union[ObjectMask, _Mapping]]] = ...) -> None: ...
 
 class ObjectMask(_message.Message):
-    __slots__ = ("left", "top", "width", "height", "counts")
+    __slots__ = ("left", "top", "width", "height", "counts", "png", "regions")
     LEFT_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
     left: int
     top: int
     width: int
     height: int
     counts: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, left: _Optional[int] = ..., top: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+    png: bytes
+    regions: _containers.RepeatedCompositeFieldContainer[Region]
+    def __init__(self, left: _Optional[int] = ..., top: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., png: _Optional[bytes] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ...) -> None: ...
+
+class Region(_message.Message):
+    __slots__ = ("outer", "holes")
+    OUTER_FIELD_NUMBER: _ClassVar[int]
+    HOLES_FIELD_NUMBER: _ClassVar[int]
+    outer: _containers.RepeatedScalarFieldContainer[float]
+    holes: _containers.RepeatedCompositeFieldContainer[Ring]
+    def __init__(self, outer: _Optional[_Iterable[float]] = ..., holes: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ...) -> None: ...
+
+class Ring(_message.Message):
+    __slots__ = ("points",)
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, points: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Angles(_message.Message):
     __slots__ = ("radians",)
@@ -161,24 +183,48 @@ class Angles(_message.Message):
     def __init__(self, radians: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Segmentation(_message.Message):
-    __slots__ = ("labels", "class_map_png", "alpha_png", "class_masks")
+    __slots__ = ("labels", "class_map_png", "alpha_png", "class_masks", "size")
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CLASS_MAP_PNG_FIELD_NUMBER: _ClassVar[int]
     ALPHA_PNG_FIELD_NUMBER: _ClassVar[int]
     CLASS_MASKS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
     labels: _containers.RepeatedScalarFieldContainer[str]
     class_map_png: bytes
     alpha_png: bytes
     class_masks: _containers.RepeatedCompositeFieldContainer[ClassMask]
-    def __init__(self, labels: _Optional[_Iterable[str]] = ..., class_map_png: _Optional[bytes] = ..., alpha_png: _Optional[bytes] = ..., class_masks: _Optional[_Iterable[_Union[ClassMask, _Mapping]]] = ...) -> None: ...
+    size: ImageSize
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., class_map_png: _Optional[bytes] = ..., alpha_png: _Optional[bytes] = ..., class_masks: _Optional[_Iterable[_Union[ClassMask, _Mapping]]] = ..., size: _Optional[_Union[ImageSize, _Mapping]] = ...) -> None: ...
 
 class ClassMask(_message.Message):
-    __slots__ = ("class_id", "counts")
+    __slots__ = ("class_id", "counts", "regions")
     CLASS_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
     class_id: int
     counts: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, class_id: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+    regions: _containers.RepeatedCompositeFieldContainer[Region]
+    def __init__(self, class_id: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., regions: _Optional[_Iterable[_Union[Region, _Mapping]]] = ...) -> None: ...
+
+class Cascade(_message.Message):
+    __slots__ = ("detections", "objects")
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    detections: Detections
+    objects: _containers.RepeatedCompositeFieldContainer[CascadeObject]
+    def __init__(self, detections: _Optional[_Union[Detections, _Mapping]] = ..., objects: _Optional[_Iterable[_Union[CascadeObject, _Mapping]]] = ...) -> None: ...
+
+class CascadeObject(_message.Message):
+    __slots__ = ("transform", "classification", "segmentation", "embedding")
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFICATION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    transform: _containers.RepeatedScalarFieldContainer[float]
+    classification: Classification
+    segmentation: Segmentation
+    embedding: Embedding
+    def __init__(self, transform: _Optional[_Iterable[float]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ...) -> None: ...
 
 class Embedding(_message.Message):
     __slots__ = ("vector",)

@@ -59,7 +59,7 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path):
         {"top_k": 2**40},
         {"top_k": "five"},
         {"score_threshold": "half"},
-        {"mask_format": "polygon"},
+        {"mask_format": "svg"},
     ],
     ids=str,
 )
@@ -107,6 +107,25 @@ def test_a_version_that_no_field_can_hold_is_refused_before_it_is_sent():
             detections=pb.Detections(boxes=[0, 0, 2, 2], scores=[0.5], class_ids=[0], angles=pb.Angles(radians=[0.5]))
         ),
         pb.PredictResponse(segmentation=pb.Segmentation(class_map_png=b"no png")),
+        pb.PredictResponse(cascade=pb.Cascade(objects=[pb.CascadeObject(transform=[1, 0, 0, 0, 1, 0])])),
+        pb.PredictResponse(
+            cascade=pb.Cascade(objects=[pb.CascadeObject(transform=[1, 0], embedding=pb.Embedding(vector=[1]))])
+        ),
+        pb.PredictResponse(
+            cascade=pb.Cascade(
+                objects=[pb.CascadeObject(transform=[1, 0, 0, 0, 1, 0], embedding=pb.Embedding(vector=[1]))]
+            )
+        ),
+        pb.PredictResponse(
+            detections=pb.Detections(
+                boxes=[0, 0, 2, 2],
+                scores=[0.5],
+                class_ids=[0],
+                masks=pb.ObjectMasks(
+                    objects=[pb.ObjectMask(width=2, height=2, regions=[pb.Region(outer=[0, 0, 1, 1])])]
+                ),
+            )
+        ),
         pb.PredictResponse(
             image=pb.ImageSize(width=2, height=2),
             segmentation=pb.Segmentation(class_masks=[pb.ClassMask(class_id=1, counts=[1, 1])]),
@@ -124,6 +143,10 @@ def test_a_version_that_no_field_can_hold_is_refused_before_it_is_sent():
         "mask size",
         "angles",
         "png",
+        "object without a result",
+        "transform",
+        "objects without detections",
+        "outline of two points",
         "runs",
     ],
 )
