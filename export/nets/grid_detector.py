@@ -110,7 +110,7 @@ def build(spec: GridDetector, num_classes: int) -> Architecture:
             anchors_per_scale=len(spec.anchors[0]),
             num_classes=num_classes,
         ),
-        image=image_spec(_fit(spec), resample="opencv_linear", statistics="unit"),
+        image=image_spec(fit_of(spec), resample="opencv_linear", statistics="unit"),
         head=DetectionHead(
             task="detection",
             decoder=YoloGrid(
@@ -130,7 +130,8 @@ def build(spec: GridDetector, num_classes: int) -> Architecture:
     )
 
 
-def _fit(spec: GridDetector) -> Fit:
+def fit_of(spec: GridDetector) -> Fit:
+    """How the image gets its size, which no anchor has a part in."""
     if spec.size_hw is None:
         return Pad(kind="pad", multiple_of=spec.strides[-1], pad_value=_PAD_VALUE, max_longer=spec.max_longer)
     return letterbox(spec.size_hw)

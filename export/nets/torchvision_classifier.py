@@ -17,7 +17,8 @@ from pipelines.specs import CenterCrop
 
 _SIDE, _SIDES = 224, {"inception_v3": 299}
 _RESIZE_SHARE = 256 / 224  # what ImageNet evaluation crops away: AlexNet's 256, taken up by everybody since.
-AUXILIARY_WEIGHT = {"googlenet": 0.3, "inception_v3": 0.4}  # arXiv:1409.4842, section 5; arXiv:1512.00567's recipe.
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary loss beside the main one (arXiv:1409.4842, section 5).
+_WITH_AUXILIARY = ("googlenet", "inception_v3")
 
 
 class ClassifierNet(nn.Module):
@@ -44,7 +45,7 @@ def build(spec: TorchvisionClassifier, num_classes: int) -> Architecture:
     """A classifier with fresh weights; raises RecipeError for a name that torchvision does not have."""
     if spec.name not in classifier_names():
         raise RecipeError(f"model.name must be a classifier of torchvision (resnet18, ...), got {spec.name!r}")
-    options: dict[str, Any] = {"init_weights": True} if spec.name in AUXILIARY_WEIGHT else {}
+    options: dict[str, Any] = {"init_weights": True} if spec.name in _WITH_AUXILIARY else {}
     size_hw = spec.size_hw or (_SIDES.get(spec.name, _SIDE),) * 2
     if spec.name.startswith("vit_"):
         if size_hw[0] != size_hw[1]:

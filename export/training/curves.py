@@ -1,0 +1,28 @@
+"""Learning curves as one PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_HIDDEN = ("epoch", "step", "seconds")
+_WIDTH, _HEIGHT, _COLUMNS, _DPI = 4.2, 3.0, 3, 110
+
+
+def draw_curves(path: Path, rows: Sequence[Mapping[str, float | int]]) -> None:
+    """Draw every number of the rows over the epochs, one small plot each, losses and rate first."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _HIDDEN]
+    lines = -(-len(names) // _COLUMNS)
+    figure = Figure(figsize=(_WIDTH * _COLUMNS, _HEIGHT * lines), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, name in enumerate(names):
+        points = [(row["epoch"], row[name]) for row in rows if name in row]
+        axes = figure.add_subplot(lines, _COLUMNS, i + 1)
+        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 30 else "", markersize=3)
+        axes.set_title(name)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    figure.savefig(path)

@@ -1,0 +1,201 @@
+"""The training loop, from seed to weights, for every task."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from torch import nn
+
+from export.training.config import LoopSpec, TrainConfig
+from export.training.ema import Ema
+from export.training.journal import Journal
+from export.training.loading import epoch_places, load_batches
+from export.training.optim import freeze, make_optimizer, train_mode
+from export.training.progress import Progress, describe
+from export.training.schedule import rate_factor
+from export.training.state import STATE_FILE, Progressed, load_state, save_state
+from export.training.task import Task
+from pipelines.errors import RecipeError
+from pipelines.present import encode_png
+
+PICTURES = "pictures"
+Keep = Callable[[nn.Module, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        epochs: how many were run in all, resumed ones included.
+        kept_epoch: the epoch of the model that was kept.
+        metrics: of that model.
+    """
+
+    epochs: int
+    kept_epoch: int
+    metrics: Mapping[str, float]
+
+
+def train(
+    task: Task, module: nn.Module, config: TrainConfig, *, out: Path, resume: bool, progress: Progress, keep: Keep
+) -> Outcome:
+    """Train ``module`` in place, write the run into ``out``, call ``keep`` with each model that is to be kept.
+
+    Randomness is drawn from ``(seed, epoch)`` for the order, ``(seed, epoch, place)`` for augmentation and ``(seed,
+    step, rank)`` for dropout, never from where a generator happens to stand: a run that was interrupted anywhere ends
+    with the same bits as one that was not.
+
+    Raises:
+        RecipeError: there is nothing to resume, the config changed since, or the loss became NaN or infinite.
+    """
+    plan = config.loop
+    fabric, scaler = _devices(plan)
+    freeze(module, plan.freeze)
+    optimizer = make_optimizer(module, config.optimizer)
+    wrapped, stepper = fabric.setup(module, optimizer)
+    ema = Ema(module, plan.ema_decay) if plan.ema_decay else None
+    parts = {"module": module, "optimizer": optimizer, "ema": ema, "scaler": scaler}
+    now = _resume(out, config, parts) if resume else Progressed()
+    judged = ema.module if ema else module
+
+    with Journal(out, resumed_at=now.epoch, active=fabric.is_global_zero) as journal:
+        while now.epoch < plan.epochs and not _is_stale(now, plan):
+            began = time.monotonic()
+            places = epoch_places(
+                task, seed=config.seed, epoch=now.epoch, rank=fabric.global_rank, world_size=fabric.world_size
+            )
+            if not places:
+                raise RecipeError("there must be at least one batch for each device, there are too few samples")
+            train_mode(module, plan.freeze)
+            for batch in _batches(fabric, task, places[now.step :], config, now.epoch):
+                step = now.epoch * len(places) + now.step
+                factor = rate_factor(step, config.schedule, steps_per_epoch=len(places), epochs=plan.epochs)
+                for group in optimizer.param_groups:
+                    group["lr"] = config.optimizer.learning_rate * factor
+                torch.manual_seed(_mix(config.seed, step, fabric.global_rank))
+
+                stepper.zero_grad()
+                losses = task.loss(wrapped, batch)
+                fabric.backward(losses["loss"])
+                if plan.clip_norm is not None:
+                    fabric.clip_gradients(wrapped, stepper, max_norm=plan.clip_norm, error_if_nonfinite=False)
+                stepper.step()
+                if ema:
+                    ema.update(module)
+
+                now.step += 1
+                _add(now.sums, losses, step=step)
+                progress.step(step + 1, len(places) * plan.epochs, f"epoch {now.epoch + 1}/{plan.epochs}")
+                if plan.checkpoint_every and now.step % plan.checkpoint_every == 0 and now.step < len(places):
+                    _save(fabric, out, now, config, parts)
+
+            row = _finish_epoch(now, len(places), rate=optimizer.param_groups[0]["lr"])
+            if now.epoch % plan.evaluate_every == 0 or now.epoch == plan.epochs:
+                metrics = _evaluate(fabric, task, judged, out / PICTURES)
+                row |= metrics
+                if _is_kept(now, plan, metrics, metrics[task.main_metric]) and fabric.is_global_zero:
+                    keep(judged, metrics)
+            now.history.append(row | {"seconds": round(time.monotonic() - began, 3)})
+            _save(fabric, out, now, config, parts)
+            journal.write(now.history)
+            progress.line(describe(now.history[-1], epochs=plan.epochs))
+    return Outcome(epochs=now.epoch, kept_epoch=now.kept_epoch, metrics=now.kept)
+
+
+def _devices(plan: LoopSpec) -> tuple[Fabric, Any]:
+    """Fabric, launched, and the scaler of gradients where float16 needs one."""
+    if plan.precision != "16-mixed":
+        fabric = Fabric(accelerator=plan.accelerator, devices=plan.devices, precision=plan.precision)
+        fabric.launch()
+        return fabric, None
+    kind = "cuda" if plan.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    scaler = torch.amp.GradScaler(kind)  # ours, so that its state can be saved.
+    fabric = Fabric(
+        accelerator=plan.accelerator, devices=plan.devices, plugins=MixedPrecision("16-mixed", kind, scaler)
+    )
+    fabric.launch()
+    return fabric, scaler
+
+
+def _batches(fabric: Fabric, task: Task, places: Any, config: TrainConfig, epoch: int) -> Any:
+    """The batches of one epoch, from where it stands, on the device."""
+    cuda = fabric.device.type == "cuda"
+    for batch in load_batches(
+        task, places, seed=config.seed, epoch=epoch, workers=config.loop.workers, pin_memory=cuda
+    ):
+        yield fabric.to_device(batch)
+
+
+def _mix(*parts: int) -> int:
+    """One seed of several numbers, so that neighbours are unlike."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def _add(sums: dict[str, float], losses: Mapping[str, torch.Tensor], *, step: int) -> None:
+    """Add a step's losses to the epoch's; raises RecipeError where one is NaN or infinite."""
+    for name, loss in losses.items():
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RecipeError(f"{name} must stay finite, it is {value} at step {step}: lower optimizer.learning_rate")
+        sums[name] = sums.get(name, 0.0) + value
+
+
+def _finish_epoch(now: Progressed, steps: int, *, rate: float) -> dict[str, float | int]:
+    """Move on to the next epoch; the row of the one that ended has its mean losses."""
+    now.epoch += 1
+    means = {name if name == "loss" else f"loss/{name}": total / steps for name, total in now.sums.items()}
+    now.step, now.sums = 0, {}
+    return {"epoch": now.epoch, "step": now.epoch * steps, "learning_rate": rate, **means}
+
+
+def _evaluate(fabric: Fabric, task: Task, module: nn.Module, pictures: Path) -> dict[str, float]:
+    """Metrics by the first device, told to all; it also draws."""
+    metrics: dict[str, float] = {}
+    if fabric.is_global_zero:
+        module.eval()
+        with torch.no_grad():
+            metrics = dict(task.evaluate(module))
+            drawn = task.pictures(module)
+        pictures.mkdir(exist_ok=True)
+        for name, picture in drawn.items():
+            (pictures / f"{name}.png").write_bytes(encode_png(picture))
+    return fabric.broadcast(metrics)
+
+
+def _is_kept(now: Progressed, plan: LoopSpec, metrics: Mapping[str, float], main: float) -> bool:
+    """Whether this evaluation's model is to be kept, noted in ``now``."""
+    better = now.best is None or main > now.best
+    now.best, now.stale = (main, 0) if better else (now.best, now.stale + 1)
+    last = now.epoch == plan.epochs or _is_stale(now, plan)
+    if kept := better if plan.keep == "best" else last:
+        now.kept, now.kept_epoch = dict(metrics), now.epoch
+    return kept
+
+
+def _is_stale(now: Progressed, plan: LoopSpec) -> bool:
+    return plan.patience is not None and now.stale >= plan.patience
+
+
+def _save(fabric: Fabric, out: Path, now: Progressed, config: TrainConfig, parts: Mapping[str, Any]) -> None:
+    if fabric.is_global_zero:
+        tensors = {name: part.state_dict() for name, part in parts.items() if part is not None}
+        save_state(out / STATE_FILE, now, config=config.model_dump_json(), parts=tensors)
+    fabric.barrier()
+
+
+def _resume(out: Path, config: TrainConfig, parts: Mapping[str, Any]) -> Progressed:
+    now, tensors = load_state(out / STATE_FILE, config=config.model_dump_json())
+    for name, part in parts.items():
+        if part is not None:
+            part.load_state_dict(tensors[name])
+    return now

@@ -1,0 +1,43 @@
+"""Losses, one a file, each with its source."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from export.training.losses.bootstrapped import bootstrapped_cross_entropy
+from export.training.losses.cross_entropy import cross_entropy
+from export.training.losses.dice import dice
+from export.training.losses.focal import focal
+from export.training.losses.grid import GridTargets, grid_loss
+from export.training.losses.specs import Bootstrapped, CrossEntropy, Dice, Focal, Grid, LossSpec, PixelLoss
+
+
+def pixel_loss(logits: Tensor, targets: Tensor, spec: PixelLoss) -> Tensor:
+    """The loss ``spec`` of ``(N, C, ...)`` logits, whole images or pixels, with ``(N, ...)`` classes."""
+    match spec:
+        case CrossEntropy():
+            return cross_entropy(logits, targets, label_smoothing=spec.label_smoothing)
+        case Bootstrapped():
+            return bootstrapped_cross_entropy(logits, targets, hardest=spec.hardest)
+        case Focal():
+            return focal(logits, targets, gamma=spec.gamma)
+        case Dice():
+            return dice(logits, targets) + spec.cross_entropy_weight * cross_entropy(logits, targets)
+
+
+__all__ = [
+    "Bootstrapped",
+    "CrossEntropy",
+    "Dice",
+    "Focal",
+    "Grid",
+    "GridTargets",
+    "LossSpec",
+    "PixelLoss",
+    "bootstrapped_cross_entropy",
+    "cross_entropy",
+    "dice",
+    "focal",
+    "grid_loss",
+    "pixel_loss",
+]
