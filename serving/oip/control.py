@@ -13,7 +13,7 @@ from serving.oip.shared_memory import Region, SharedMemory
 
 NO_CUDA = "CUDA shared memory is not offered: its handles would let a client crash the server; send tensors or images"
 NO_SHARED_MEMORY = "shared memory needs a server that was started with --allow-shared-memory"
-NO_TRACES = "traces in Triton's own form are not offered: the server exports OpenTelemetry, see docs/oip.md"
+NO_TRACES = "traces in Triton's own form are not offered, only that they are off"
 TRACE_SETTINGS: Mapping[str, Sequence[str]] = {"trace_level": ("OFF",)}
 # Each word of the protocol and the level of our log that it lets through, from the rarest line to the most frequent.
 _LOG_LEVELS = {
