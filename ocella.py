@@ -23,6 +23,7 @@ import typer
 from pipelines.errors import ImageTooLargeError, OcellaError
 
 if TYPE_CHECKING:
+    from pipelines.manifest import Manifest
     from pipelines.options import PredictOptions
     from pipelines.types import ByteArray, Result
 
@@ -33,6 +34,11 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "zoo": ("export.cli", "zoo_app", "list and pull real pretrained models"),
     "verify": ("pipelines.cli", "verify", "check a package: checksums, seal, graph, golden samples"),
     "golden": ("pipelines.cli", "golden", "show what changed in a recipe and record its golden samples anew"),
+    "evaluate": (
+        "export.evaluate.cli",
+        "evaluate_command",
+        "measure a package, or a model on a server, on labelled data",
+    ),
     "predict": ("ocella", "predict", "run a package, or a model on a server, on images"),
     "batch": ("serving.batch.cli", "batch", "run a model on many images, each exactly once"),
     "serve": ("serving.cli", "serve", "serve packages over gRPC and HTTP"),
@@ -96,7 +102,7 @@ def _run(target: Callable[..., object] | typer.Typer, *, prog_name: str, words: 
         app = typer.Typer(add_completion=False)
         app.command(cls=_ExampleCommand, help=_text_and_example(target)[0])(target)
     try:
-        typer.main.get_command(app).main(args=words, prog_name=prog_name)
+        typer.main.get_command(app).main(args=words, prog_name=prog_name, obj=Models())
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     return 0
@@ -191,6 +197,27 @@ def predict(
 def open_predictor(model: str, *, server: str | None, options: PredictOptions) -> AbstractContextManager[Predictor]:
     """Open a package folder, or a model on ``server``, with options that are known to apply to it."""
     return _offline(Path(model), options) if server is None else _remote(model, server, options)
+
+
+class Models:
+    """Packages in folders and models on servers, for the commands that may import neither side's other half."""
+
+    def manifest(self, model: str, *, server: str | None) -> Manifest:
+        """The manifest of a package folder, or of a ready model on ``server``."""
+        from pipelines.loader import find_package
+        from pipelines.manifest import parse_manifest, read_manifest
+
+        if server is None:
+            return read_manifest(find_package(Path(model)))
+        from serving.client import VisionClient
+
+        with VisionClient(server) as client:
+            described = client.describe_model(model)
+            return parse_manifest(json.loads(described.manifest_json), where=f"{model} on {server}")
+
+    def open(self, model: str, *, server: str | None, options: PredictOptions) -> AbstractContextManager[Predictor]:
+        """Open it with options that are known to apply to it."""
+        return open_predictor(model, server=server, options=options)
 
 
 @contextmanager
