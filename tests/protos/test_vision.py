@@ -75,15 +75,21 @@ def test_the_generated_code_is_covered_by_the_oldest_grpcio_allowed():
     assert stamped("vision_pb2_grpc.py", r"GRPC_GENERATED_VERSION = '([\d.]+)'") <= floor_of("grpcio")
 
 
-@pytest.mark.slow
-def test_generating_again_gives_the_same_bytes(tmp_path: Path):
+def generator(folder: Path) -> str:
+    """The Python of an environment with the generator, made in ``folder`` unless the variable names one."""
     python = os.environ.get("OCELLA_PROTO_PYTHON")
     if not python:
-        venv.create(tmp_path / "generator", with_pip=True)
-        python = str(tmp_path / "generator" / "bin" / "python")
+        venv.create(folder / "generator", with_pip=True)
+        python = str(folder / "generator" / "bin" / "python")
         # grpcio-tools 1.74 still asks for pkg_resources, which setuptools 81 no longer has.
         install = [python, "-m", "pip", "install", "--quiet", GENERATOR, "setuptools<81"]
         subprocess.run(install, check=True, capture_output=True)
+    return python
+
+
+@pytest.mark.slow
+def test_generating_again_gives_the_same_bytes(tmp_path: Path):
+    python = generator(tmp_path)
     out = tmp_path / "out"
     out.mkdir()
     flags = (f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python"))
