@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.errors import InvalidRequestError
+from serving.batch.errors import JobError
+from serving.batch.shard import parse_shard
+from serving.batch.tasks import FORMAT_TASKS
 from serving.client.channel import check_address
 
 if TYPE_CHECKING:
@@ -29,6 +32,20 @@ def _address(text: str | None) -> str | None:
         return text if text is None else check_address(text)
     except InvalidRequestError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _shard(text: str) -> str:
+    try:
+        return str(parse_shard(text))
+    except JobError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _formats(names: list[str] | None) -> list[str]:
+    for name in names or ():
+        if name not in FORMAT_TASKS:
+            raise typer.BadParameter(f"must be one of {', '.join(FORMAT_TASKS)}, got {name!r}")
+    return list(dict.fromkeys(names or ["jsonl"]))
 
 
 def batch(  # one parameter a flag
@@ -56,7 +73,9 @@ def batch(  # one parameter a flag
         float, typer.Option(min=0, rich_help_panel=_SERVER, help="Seconds that a server may be away.")
     ] = 60.0,
     timeout: Annotated[float, typer.Option(min=0.001, rich_help_panel=_SERVER, help="Seconds for one image.")] = 60.0,
-    shard: Annotated[str, typer.Option(metavar="I/N", rich_help_panel=_SOURCES, help="Take part I of N.")] = "1/1",
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", callback=_shard, rich_help_panel=_SOURCES, help="Take part I of N.")
+    ] = "1/1",
     stride: Annotated[
         int, typer.Option(min=1, rich_help_panel=_SOURCES, help="Of a video, take every STRIDE-th frame.")
     ] = 1,
@@ -67,6 +86,7 @@ def batch(  # one parameter a flag
         list[str] | None,
         typer.Option(
             "--format",
+            callback=_formats,
             rich_help_panel=_OUTPUTS,
             help="jsonl (default), parquet, csv, coco, yolo, masks-png, masks-rle, embeddings; repeat for more.",
         ),
@@ -103,7 +123,6 @@ def batch(  # one parameter a flag
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from pipelines.options import PredictOptions
     from serving.batch.run import Request, run_job
-    from serving.batch.shard import parse_shard
     from serving.batch.sources import Choices, Sources
 
     logging.getLogger("serving").setLevel(logging.CRITICAL)  # the job says what fails, image by image
@@ -115,7 +134,7 @@ def batch(  # one parameter a flag
         out=out,
         options=options,
         shard=parse_shard(shard),
-        formats=tuple(dict.fromkeys(formats or ["jsonl"])),
+        formats=tuple(formats or ()),
         draw=draw,
         max_errors=max_errors,
         coco_truth=coco_truth,
@@ -127,7 +146,8 @@ def batch(  # one parameter a flag
         print(json.dumps(summary.to_json(), indent=2))
     else:
         print(summary.line())
-        print(f"results: {out}")
+        if summary.complete:
+            print(f"results: {out}")
     if not summary.complete:
         _fail(summary.problem)
     if summary.tally.failed and max_errors is None:

@@ -47,8 +47,8 @@ class Identity:
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key):
                 raise OtherJobError(
-                    f"{where} belongs to another job, its {key.replace('_', ' ')} is {_shown(theirs.get(key))}, "
-                    f"this job's is {_shown(ours.get(key))}: give another --out, or the same command as before"
+                    f"{where} belongs to another job: {key.replace('_', ' ')} there {_shown(theirs.get(key))}, "
+                    f"here {_shown(ours.get(key))}; give another --out, or the same command as before"
                 )
 
 

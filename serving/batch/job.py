@@ -106,7 +106,8 @@ class Job:
 
     async def _commit(self, chunk: _Chunk, scribe: Threads, consume: Consume) -> None:
         def commit() -> None:
-            self._journal.commit(chunk.fresh)
+            if chunk.fresh:
+                self._journal.commit(chunk.fresh)
             consume(chunk.rows)
 
         await scribe.run(commit)

@@ -46,7 +46,7 @@ def staged(out: Path, target: Target, formats: Sequence[str]) -> Iterator[Output
             stack.callback(errors.close)
             writers: list[Writer] = []
             for name in formats:
-                writers.append(FORMATS[name].open(here))
+                writers.append(FORMATS[name](here))
                 stack.callback(writers[-1].close)
             yield Outputs(writers, errors)
         for path in sorted(staging.iterdir()):

@@ -30,10 +30,11 @@ from serving.batch.sources import Sources
 from serving.batch.summary import Summary
 from serving.batch.tally import Tally
 from serving.batch.textfile import JobMetrics
-from serving.batch.writers import Target, check_formats
-from serving.dataplane import NO_OPTIONS
+from serving.batch.tasks import check_formats
+from serving.batch.writers import Target
 
 METRICS_EVERY_S = 15.0
+NO_OPTIONS = PredictOptions()
 OVERLAYS = "overlays"
 Watch = Callable[[Tally], AbstractContextManager[None]]
 
