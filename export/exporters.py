@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 
 from export.gate.compare import Expected
@@ -19,6 +18,7 @@ from export.package import PackageDraft, draft_manifest
 from export.passes.bake_input import bake_input, baked_spec
 from export.passes.fold_constants import fold_constants
 from export.passes.fuse_batch_norm import fuse_batch_norm
+from export.passes.nms_in_graph import nms_in_graph, suppressing_head
 from export.passes.result import accepted
 from export.passes.to_float16 import to_float16
 from export.subject import DEFAULTS, Subject
@@ -29,7 +29,7 @@ from pipelines.errors import OcellaError, RecipeError
 from pipelines.grid import Case, case_input
 from pipelines.image import ImageLimits, decode_image
 from pipelines.manifest import GoldenTolerance, ModelManifest, Provenance
-from pipelines.specs import ClassificationHead, SegmentationHead, TensorSpec
+from pipelines.specs import ClassificationHead, DetectionHead, Head, SegmentationHead, TensorSpec
 from pipelines.types import ByteArray
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ def export_subject(
     rows_hw = [subject.row_hw(image.shape[:2]) for image in images]
     draft = draft_of(subject, choices)
     reference = reference_of(subject, draft)
-    scaled = scale_random(subject, reference.manifest, images)
+    sizes = other_sizes(rows_hw[0], multiple_of=subject.sizes.multiple_of, least=subject.sizes.least)
+    scaled = scale_random(subject, reference.manifest, images, sizes=sizes)
     reports: list[GateReport] = []
     plan = gate_plan(subject, images, sizes=(), choices=choices, scaled=scaled)
-    for free in _freedoms(subject, rows_hw):
+    for free in _freedoms(subject, rows_hw, choices):
         sizes = other_sizes(rows_hw[0], multiple_of=free, least=subject.sizes.least)
         plan = gate_plan(subject, images, sizes=sizes, choices=choices, scaled=scaled)
         spec = TraceSpec(
@@ -142,6 +143,9 @@ def export_subject(
 def draft_of(subject: Subject, choices: ExportChoices) -> PackageDraft:
     """What the manifest of an export says, before the gate has spoken."""
     tools = _tools()
+    head: Head = subject.head
+    if isinstance(head, DetectionHead) and choices.nms_in_graph:
+        head = suppressing_head(head, num_classes=len(subject.labels))
     return PackageDraft(
         name=subject.name,
         version=subject.version,
@@ -149,7 +153,7 @@ def draft_of(subject: Subject, choices: ExportChoices) -> PackageDraft:
         license=subject.license,
         source=subject.source,
         image=baked_spec(subject.image) if _bakes(subject, choices) else subject.image,
-        head=subject.head,
+        head=head,
         labels=subject.labels,
         provenance=Provenance(tools=tools, opset=OPSET, metrics=dict(subject.metrics), parity=None),
         reference="torch",
@@ -187,13 +191,17 @@ def _channels(subject: Subject) -> int:
     return 1 if subject.image.color == "gray" else 3
 
 
-def _freedoms(subject: Subject, rows_hw: Sequence[tuple[int, int]]) -> list[int | None]:
+def _freedoms(subject: Subject, rows_hw: Sequence[tuple[int, int]], choices: ExportChoices) -> list[int | None]:
     """Multiples of free sides to try; a fit that gives rows of several sizes needs them free."""
     multiple = subject.sizes.multiple_of
     several = len(set(rows_hw)) > 1 or subject.image.fit.kind in ("pad", "stretch_to_multiple", "none")
-    if multiple is None:
+    if multiple is None or _suppresses(subject, choices):
         return [None]
     return [multiple] if several else [multiple, None]
+
+
+def _suppresses(subject: Subject, choices: ExportChoices) -> bool:
+    return choices.nms_in_graph and isinstance(subject.head, DetectionHead)
 
 
 def _graph(
@@ -205,6 +213,10 @@ def _graph(
     for name, result_of in (("fold_constants", fold_constants), ("fuse_batch_norm", fuse_batch_norm)):
         result = result_of(model)
         model, rewrites[name] = accepted(result, name=name), result.count
+    if isinstance(subject.head, DetectionHead) and _suppresses(subject, choices):
+        height, width = spec.row_shape[1:]
+        result = nms_in_graph(model, subject.head, row_hw=(height, width))
+        model, rewrites["nms_in_graph"] = accepted(result, name="nms_in_graph"), result.count
     if choices.precision == "fp16":
         result = to_float16(model)
         model, rewrites["to_float16"] = accepted(result, name="to_float16"), result.count
@@ -220,19 +232,24 @@ def reference_of(subject: Subject, draft: PackageDraft) -> Reference:
         TensorSpec(name=INPUT, dtype=subject.image.dtype, shape=("batch", _channels(subject), "height", "width")),
     )
     outputs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", "?")) for name in subject.output_names)
-    manifest = draft_manifest(replace(draft, image=subject.image), inputs, outputs)
+    manifest = draft_manifest(replace(draft, image=subject.image, head=subject.head), inputs, outputs)
     return Reference(manifest=manifest, session=TorchSession(subject.module, inputs=inputs, outputs=outputs))
 
 
-def scale_random(subject: Subject, manifest: ModelManifest, images: list[ByteArray]) -> tuple[str, ...]:
+def scale_random(
+    subject: Subject,
+    manifest: ModelManifest,
+    images: list[ByteArray],
+    *,
+    sizes: Sequence[tuple[int, int]] = (),
+) -> tuple[str, ...]:
     """Scale the last layers of random weights; nothing is done to learnt ones."""
     if subject.scaling is None:
         return ()
     rows = max(1, _SCALING_ROWS // len(images)) if subject.dynamic_batch else 1
-    batches = [
-        torch.from_numpy(np.ascontiguousarray(case_input(manifest, images, Case(i, rows)).batch))
-        for i in range(len(images))
-    ]
+    cases = [Case(i, rows) for i in range(len(images))]
+    cases += [Case(i % len(images), min(rows, 2), size) for i, size in enumerate(sizes)]
+    batches = [torch.from_numpy(case_input(manifest, images, case).batch) for case in cases]
     settle_batch_norm(subject.module, batches)
     return scale_last_layers(subject.module, batches, subject.scaling)
 

@@ -10,11 +10,13 @@ from export.exporters import INPUT, Exported
 from export.gate.table import as_text
 from export.package import npz_bytes, write_package
 from export.subject import Subject
+from export.suppressed_session import SuppressedSession
 from export.torch_input import NormalizedInput
 from export.torch_session import TorchSession
 from pipelines.gate_replay import GATE_RECORD, GATE_TEXT, PARITY_KEY, record_case
 from pipelines.manifest import ModelManifest
-from pipelines.specs import TensorSpec
+from pipelines.session import Session
+from pipelines.specs import DetectionHead, TensorSpec
 from pipelines.types import AnyArray
 
 
@@ -59,11 +61,15 @@ def gate_record(exported: Exported) -> dict[str, AnyArray]:
     return record
 
 
-def golden_session(exported: Exported, subject: Subject) -> TorchSession:
-    """The module behind the package's own rows: uint8 ones are normalised before it."""
+def golden_session(exported: Exported, subject: Subject) -> Session:
+    """The module behind the package's own rows and outputs: normalised before it, suppressed after it, as they are."""
     image = exported.draft.image
     baked = bool(image.in_graph)
     module = NormalizedInput(subject.module, subject.image, hwc=image.layout == "hwc") if baked else subject.module
     inputs = (TensorSpec(name=INPUT, dtype=image.dtype, shape=("batch", "?", "?", "?")),)
     outputs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", "?")) for name in subject.output_names)
-    return TorchSession(module, inputs=inputs, outputs=outputs)
+    session = TorchSession(module, inputs=inputs, outputs=outputs)
+    if exported.draft.head == subject.head or not isinstance(subject.head, DetectionHead):
+        return session
+    row_hw = subject.row_hw((1, 1))  # suppression in a graph is for fits of one size
+    return SuppressedSession(session, subject.head, row_hw=row_hw)

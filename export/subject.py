@@ -36,12 +36,14 @@ class Scaling:
         layers: convolutions or linear layers that make the class scores, by their names in the module.
         confident: values a row that shall be above ``level``; ``None``: as they fall.
         level: logit that a confident value has.
+        balanced: the output is maps ``(N, C, h, w)``, whose biases are moved until each class wins as many pixels.
         background: columns of the scores and the one that is no class, which is raised; ``None``: all are classes.
     """
 
     layers: tuple[str, ...]
     confident: int | None = None
     level: float = 0.0
+    balanced: bool = False
     background: tuple[int, int] | None = None
 
 

@@ -27,8 +27,17 @@ class TorchSession:
         """Run a batch; raises ModelRunError."""
         if self._module is None:
             raise ModelRunError("the session is closed")
-        with torch.inference_mode():
-            answer = self._module(torch.from_numpy(feeds[self.inputs[0].name]))
+        try:
+            with torch.inference_mode():
+                answer = self._module(torch.from_numpy(feeds[self.inputs[0].name]))
+        except (
+            RuntimeError,
+            AssertionError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ) as error:  # as torch and its models say
+            raise ModelRunError(f"torch refused or failed the run: {' '.join(str(error).split())[:300]}") from error
         values = (answer,) if isinstance(answer, torch.Tensor) else tuple(answer)
         if len(values) != len(self.outputs):
             raise ModelRunError(f"the module must return {len(self.outputs)} tensors, it returned {len(values)}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipelines.gate_replay import has_grid, replay_grid
 from pipelines.loader import load_package
 from pipelines.rerecord import find_drift, rerecord
 from pipelines.session import CPU, SessionOptions
@@ -22,7 +24,10 @@ def verify(
     provider: Annotated[str, typer.Option(help="Execution provider of the replay.")] = CPU,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Check a package: files, seal, graph against manifest, golden replay.
+    """Check a package: files, seal, graph, golden replay, and the gate of its export where it has one.
+
+    An exported package stores what torch answered over batches, row sizes, optimisation levels and threads: all of it
+    is run again, without torch.
 
     Example:
         ocella verify ~/.cache/ocella/models/centerface
@@ -30,6 +35,7 @@ def verify(
     with load_package(package, options=SessionOptions(providers=(provider,))) as model:
         manifest, report = model.manifest, model.golden
         assert report is not None  # load_package replays unless told not to
+        grid = replay_grid(manifest, model.folder, provider=provider) if has_grid(manifest) else None
         row = {
             "name": manifest.name,
             "version": manifest.version,
@@ -43,6 +49,7 @@ def verify(
             "decoded_compared": report.compared,
             "decoded_excluded": report.excluded,
             "meaning": report.meaning,
+            "gate": grid and asdict(grid),
         }
     if as_json:
         typer.echo(json.dumps(row))
@@ -53,6 +60,11 @@ def verify(
         f"{report.pixel_fraction:.2%} of the values, raw outputs at {report.raw_ratio:.1%} of their tolerance, "
         f"{report.compared} decoded values equal, {report.excluded} near-ties left out"
     )
+    if grid:
+        typer.echo(
+            f"gate repeated: {grid.cases} cases in {grid.runtimes} ways, raw outputs at {grid.raw_ratio:.1%} of their "
+            f"tolerance, {grid.compared} decoded values equal, {grid.excluded} near-ties left out"
+        )
     typer.echo(report.meaning)
 
 

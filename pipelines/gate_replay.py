@@ -61,8 +61,9 @@ def record_case(index: int, outputs: Mapping[str, AnyArray], result: Result | No
 
 
 def has_grid(manifest: ModelManifest) -> bool:
-    """Whether a package stores what its gate expected."""
-    return bool((manifest.provenance.parity or {}).get(PARITY_KEY)) and GATE_RECORD in manifest.files
+    """Whether a package stores what its gate expected, and was not recorded anew since."""
+    parity = manifest.provenance.parity or {}
+    return manifest.golden.reference == "torch" and PARITY_KEY in parity and GATE_RECORD in manifest.files
 
 
 def replay_grid(

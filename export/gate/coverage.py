@@ -54,8 +54,8 @@ class Coverage:
 
 
 def least_share(num_classes: int) -> float:
-    """Part of the pixels that each mask class must cover: 5 %, or with many classes half of an even share."""
-    return min(MIN_CLASS_SHARE, 0.5 / max(num_classes, 1))
+    """Part of the pixels that each mask class must cover: a tenth of an even share, 5 % where there are two classes."""
+    return 2 * MIN_CLASS_SHARE / max(num_classes, 2)
 
 
 def coverage_of(results: Iterable[Result], *, num_classes: int) -> Coverage:

@@ -11,6 +11,7 @@ from torch import nn
 from export.subject import Scaling
 
 GAIN = 4.0
+_BALANCING_STEPS = 200
 BACKGROUND = 2.5 * GAIN  # the largest of 90 normal values is about 2.5 deviations up: few classes reach the background.
 
 
@@ -73,7 +74,27 @@ def scale_last_layers(module: nn.Module, batches: Sequence[torch.Tensor], scalin
             columns, index = scaling.background
             layer.bias[index::columns] += BACKGROUND
         done.append(f"{name}: gain {float(factor.median()):.3g} (median of channels), shift {shift:.3g}")
+    if scaling.balanced:
+        done.append(_balance(module, batches, scaling.layers[-1]))
     return tuple(done)
+
+
+def _balance(module: nn.Module, batches: Sequence[torch.Tensor], name: str) -> str:
+    """Move the bias of the last layer until each class wins as many pixels as any other, or nearly.
+
+    A bias of the layer is a bias of the output: what follows is interpolation and sums, which keep constants.
+    """
+    values = torch.cat([module(batch).movedim(1, -1).flatten(0, 2) for batch in batches])
+    values = values[:: max(1, len(values) // 50_000)]
+    classes = values.shape[1]
+    moved = torch.zeros(classes)
+    for step in range(_BALANCING_STEPS):
+        wins = torch.bincount((values + moved).argmax(1), minlength=classes) / len(values)
+        moved += GAIN * (1 - step / _BALANCING_STEPS) * (1 / classes - wins).clamp(-0.2, 0.2) * 2
+    bias = module.get_submodule(name).bias
+    assert isinstance(bias, torch.Tensor)
+    bias.add_(moved)
+    return f"{name}: bias of each class moved by up to {float(moved.abs().max()):.3g}"
 
 
 @contextmanager

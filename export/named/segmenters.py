@@ -74,7 +74,7 @@ def segmenter(name: str, *, size_hw: tuple[int, int] | None = None) -> Subject:
         ),
         metrics={},
         sizes=Sizes(multiple_of=1, least=64),
-        scaling=Scaling(layers=_LAST[family]),
+        scaling=Scaling(layers=_LAST[family], balanced=True),
     )
 
 

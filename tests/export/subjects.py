@@ -11,7 +11,19 @@ from torch import nn
 from export.named.samples import photos
 from export.subject import Scaling, Sizes, Subject
 from export.tolerance import golden_tolerance
-from pipelines.specs import ClassificationHead, EmbeddingHead, Head, ImageSpec, SegmentationHead, Stretch
+from pipelines.specs import (
+    BoxDelta,
+    ClassificationHead,
+    DetectionHead,
+    EmbeddingHead,
+    Head,
+    ImageSpec,
+    Nms,
+    SegmentationHead,
+    SizedAnchors,
+    SizedLevel,
+    Stretch,
+)
 
 SIZE_HW = (32, 48)
 
@@ -97,3 +109,63 @@ def subject(module: nn.Module, head: Head | None = None, **changes: Any) -> Subj
 def tiny_classifier() -> Subject:
     """The default; its module is shared and scaled once, so tests must not change it."""
     return subject(classifier_net())
+
+
+class AnchorNet(nn.Module):
+    """One feature map of stride 8 with two anchors a cell: class logits of three classes, and box deltas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 12, 8, stride=8), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1))
+        self.last = nn.Conv2d(12, 2 * 3, 1)
+        self.sides = nn.Conv2d(12, 2 * 4, 1)
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = self.body(rows)
+        classes, deltas = self.last(maps), self.sides(maps)
+        return classes.permute(0, 2, 3, 1).reshape(-1, classes.shape[2] * classes.shape[3] * 2, 3), (
+            deltas.permute(0, 2, 3, 1).reshape(-1, deltas.shape[2] * deltas.shape[3] * 2, 4)
+        )
+
+
+def detection(**changes: Any) -> DetectionHead:
+    decoder: dict[str, Any] = {
+        "kind": "box_delta",
+        "classes": "classes",
+        "deltas": "deltas",
+        "proposals": None,
+        "anchors": SizedAnchors(
+            kind="sized",
+            levels=(SizedLevel(stride=8, sizes=(24.0, 40.0), aspect_ratios=(1.0,)),),
+            order="ratio_major",
+            rounding="none",
+            center_shift=0.5,
+            step="stride",
+        ),
+        "deltas_per": "anchor",
+        "weights": (1.0, 1.0, 1.0, 1.0),
+        "max_log_scale": 2.0,
+        "class_activation": "sigmoid",
+        "background": "none",
+        "clip_to_row": True,
+        "min_side": 0.0,
+    }
+    fields: dict[str, Any] = {
+        "task": "detection",
+        "score_threshold": 0.5,
+        "nms": Nms(kind="hard", iou_threshold=0.5, class_agnostic=False, candidates=1000),
+        "max_detections": 50,
+    }
+    fields |= {name: changes.pop(name) for name in list(changes) if name in fields}
+    return DetectionHead(decoder=BoxDelta(**(decoder | changes)), **fields)
+
+
+def detector(**changes: Any) -> Subject:
+    """A detector of 64 x 96 rows, 192 anchors, three classes."""
+    fields: dict[str, Any] = {
+        "image": image_spec(fit=Stretch(kind="stretch", size_hw=(64, 96))),
+        "labels": ("a", "b", "c"),
+        "scaling": Scaling(layers=("last",), confident=40),
+    }
+    return subject(AnchorNet(), detection(), **(fields | changes))
