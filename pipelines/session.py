@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
@@ -24,6 +24,7 @@ except ImportError as missing:
 ONNXRUNTIME_VERSION: str = ort.__version__
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 NUMPY_DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -45,6 +46,7 @@ _LEVELS: Mapping[str, ort.GraphOptimizationLevel] = {
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_ON_DEVICE = frozenset({CUDA, TENSORRT})
 _SILENT = 4
 _creation = threading.Lock()  # the default logger's severity is process-wide, and creation changes it for a moment.
 
@@ -114,20 +116,28 @@ class SessionOptions:
     """How a graph is run.
 
     Attributes:
-        providers: execution providers, most wanted first; the first must be the one that runs.
+        providers: execution providers, most wanted first.
+        provider_options: by provider, in onnxruntime's own words.
+        require: the first provider must be the one that runs; else the next one that can takes its place.
         intra_op_threads: threads inside one ``run``. 1 with several concurrent runs is the fastest on CPU.
         arena: keep freed memory for the next run.
         optimization: how far onnxruntime may rewrite the graph; less than ``all`` is for proofs, and slow.
     """
 
     providers: tuple[str, ...] = (CPU,)
+    provider_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    require: bool = True
     intra_op_threads: int = 1
     arena: bool = True
     optimization: Optimization = "all"
 
 
 class OnnxSession:
-    """A graph in onnxruntime, with spinning off."""
+    """A graph in onnxruntime, with spinning off.
+
+    Attributes:
+        fallback: why the provider is not the one that was asked for; empty where it is.
+    """
 
     def __init__(
         self, path: Path, options: SessionOptions | None = None, *, outputs: Sequence[str] | None = None
@@ -138,16 +148,19 @@ class OnnxSession:
         the one that would run it.
         """
         options = options or SessionOptions()
-        missing = [name for name in options.providers if name not in ort.get_available_providers()]
-        if missing:
-            raise ProviderError(f"{missing[0]} is not in this onnxruntime, it has {ort.get_available_providers()}")
-        self._session: ort.InferenceSession | None = _create(path, options)
+        providers = _usable(options)
+        self._session: ort.InferenceSession | None = _create(path, options, providers)
         self.provider: str = self._session.get_providers()[0]
+        self.fallback = ""
         if self.provider != options.providers[0]:
-            raise ProviderError(
-                f"{options.providers[0]} was asked for, the session would run on {self.provider}: "
+            self.fallback = f"{options.providers[0]} was asked for, the session would run on {self.provider}: " + (
                 "the driver or its libraries are missing"
+                if options.providers[0] in providers
+                else f"this onnxruntime has {ort.get_available_providers()}"
             )
+        if self.fallback and options.require:
+            raise ProviderError(self.fallback)
+        self._bound = self.provider in _ON_DEVICE
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         every = tuple(_spec(node) for node in self._session.get_outputs())
         self.graph_outputs = every
@@ -173,7 +186,8 @@ class OnnxSession:
             raise ModelRunError("the session is closed")
         names = self._output_names if outputs is None else list(outputs)
         try:
-            values = session.run(names, dict(feeds), control and control.options)
+            run = run_bound if self._bound else ort.InferenceSession.run
+            values = run(session, names, dict(feeds), control and control.options)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception.
             if control is not None and control.terminated:
                 raise RunTerminatedError("the run was ended: nobody waited for it any more") from error
@@ -191,7 +205,30 @@ class OnnxSession:
         self.close()
 
 
-def _create(path: Path, options: SessionOptions) -> ort.InferenceSession:
+def run_bound(
+    session: ort.InferenceSession, names: Sequence[str], feeds: Mapping[str, AnyArray], options: ort.RunOptions | None
+) -> list[AnyArray]:
+    """Run through an IO binding: outputs stay on the device until the whole run is queued, then come in one go."""
+    binding = session.io_binding()
+    for name, value in feeds.items():
+        binding.bind_cpu_input(name, np.ascontiguousarray(value))
+    for name in names:
+        binding.bind_output(name)
+    session.run_with_iobinding(binding, options)
+    return binding.copy_outputs_to_cpu()
+
+
+def _usable(options: SessionOptions) -> list[str]:
+    """The providers that this onnxruntime has; raises ProviderError where one that is required is not among them."""
+    available = ort.get_available_providers()
+    missing = [name for name in options.providers if name not in available]
+    usable = [name for name in options.providers if name in available]
+    if missing and (options.require or not usable):
+        raise ProviderError(f"{missing[0]} is not in this onnxruntime, it has {available}")
+    return usable
+
+
+def _create(path: Path, options: SessionOptions, providers: Sequence[str]) -> ort.InferenceSession:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.intra_op_threads
     settings.inter_op_num_threads = 1
@@ -201,11 +238,12 @@ def _create(path: Path, options: SessionOptions) -> ort.InferenceSession:
     # Spinning threads take cores from concurrent runs; off is 30 to 75 % faster once callers outnumber cores.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with _creation:
-        if CUDA in options.providers and hasattr(ort, "preload_dlls"):
+        if _ON_DEVICE.intersection(providers) and hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         ort.set_default_logger_severity(_SILENT)
         try:
-            return ort.InferenceSession(str(path), settings, providers=list(options.providers))
+            chosen = [(name, dict(options.provider_options.get(name, {}))) for name in providers]
+            return ort.InferenceSession(str(path), settings, providers=chosen)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception.
             raise GraphMismatchError(f"{path} does not load: {_one_line(error)}") from error
         finally:

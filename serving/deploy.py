@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.errors import OcellaError
 from pipelines.manifest import first_problem
 from pipelines.specs import Count, Spec
+from serving.accelerators import Cuda, TensorRt
 
 DEPLOY_FILE = "deploy.toml"
 
@@ -27,30 +28,49 @@ class Batching(Spec):
         max_size: most rows in one run; null: as many as fit its time, see ``serving.served.rows_per_run``.
         max_delay_ms: longest time that a row waits for others; 0: rows leave as soon as a run is free.
         max_queue: requests that may be inside the server beyond those that can run; one more is refused.
+        max_queue_bytes: of encoded images and tensors that may be inside; a lone request may bring more.
     """
 
     max_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     max_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     max_queue: Annotated[int, Field(ge=0, le=1_000_000)] = 128
+    max_queue_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
 
 
 class Runtime(Spec):
     """How the graph is run.
 
     Attributes:
-        providers: execution providers, most wanted first; the first must be the one that runs.
+        providers: execution providers, most wanted first.
+        require: refuse to load where the first provider is not the one that would run; else the next one that can
+            runs, which the log, ``model_info`` and ``DescribeModel`` say.
         instances: concurrent runs; null: one for each usable core.
         intra_op_threads: threads inside one run.
         arena: keep freed memory for the next run.
         memory_mb: MiB that loading takes, for the check that there is room; null: measured at an earlier load, else
             estimated from the size of the graph.
+        cuda: options of CUDAExecutionProvider.
+        tensorrt: options of TensorrtExecutionProvider.
     """
 
     providers: Annotated[tuple[str, ...], Field(min_length=1)] = ("CPUExecutionProvider",)
+    require: bool = True
     instances: Annotated[int, Field(ge=1, le=256)] | None = None
     intra_op_threads: Annotated[int, Field(ge=1, le=256)] = 1
     arena: bool = True
     memory_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    cuda: Cuda | None = None
+    tensorrt: TensorRt | None = None
+
+    @model_validator(mode="after")
+    def _only_what_acts(self) -> Self:
+        for key, options, provider in (
+            ("cuda", self.cuda, "CUDAExecutionProvider"),
+            ("tensorrt", self.tensorrt, "TensorrtExecutionProvider"),
+        ):
+            if options is not None and provider not in self.providers:
+                raise ValueError(f"{key} acts only where providers names {provider}, got {list(self.providers)}")
+        return self
 
 
 class Warmup(Spec):

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipelines.errors import GoldenMismatchError, OcellaError
-from pipelines.loader import LoadedModel, load_package
+from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
 from serving.canary import Canary
+from serving.cascade import serve_loaded
+from serving.cascade_watch import Watched, watch_over
 from serving.deploy import DeployError
 from serving.memory import MIB, available_bytes, check_room, needed_bytes, resident_bytes
 from serving.metrics import Metrics
@@ -104,7 +106,7 @@ class Loader:
         begun = self._begun
         try:
             async with asyncio.timeout(self._timeout_s):
-                loaded, canary, signature = await threads.run(self._load, candidate)
+                watched, signature = await threads.run(self._load, candidate)
         except TimeoutError as error:
             meter.loaded("failed", time.monotonic() - start)
             meter.leaked(1)
@@ -124,38 +126,38 @@ class Loader:
         meter.golden("passed")
         entry: Entry | None = None
         try:
-            entry = self._entry(candidate, loaded, canary, signature)
+            entry = self._entry(candidate, watched, signature)
             await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
         except Exception as error:
-            (entry or loaded).close()
+            (entry or watched.loaded).close()
             raise LoadError(_reason(candidate, error)) from error
         return entry
 
-    def _entry(self, candidate: Candidate, loaded: LoadedModel, canary: Canary, signature: Signature) -> Entry:
+    def _entry(self, candidate: Candidate, watched: Watched, signature: Signature) -> Entry:
         meter = self._metrics.model(candidate.name, candidate.version)
         with ExitStack() as scope:
-            served = scope.enter_context(ServedModel(loaded, candidate.deploy, meter, cores=self._cores))
-            session = loaded.session
-            assert isinstance(session, WatchedSession)
-            return Entry(candidate, signature, served, session, canary, scope.pop_all())
+            served = scope.enter_context(serve_loaded(watched.loaded, candidate.deploy, meter, cores=self._cores))
+            return Entry(candidate, signature, served, watched.session, watched.canary, scope.pop_all())
 
-    def _load(self, candidate: Candidate) -> tuple[LoadedModel, Canary, Signature]:
+    def _load(self, candidate: Candidate) -> tuple[Watched, Signature]:
         if candidate.problem:
             raise DeployError(candidate.problem)
         signature = signature_of(candidate.folder)
         check_identity(candidate)
         room = available_bytes()
         check_room(self._needed(candidate), available=room, resident=resident_bytes(), budget=self._budget)
-        loaded = load_package(candidate.folder, options=session_options(candidate.deploy.runtime))
+        options = session_options(candidate.deploy.runtime, model_folder=candidate.folder.parent)
+        loaded = load_package(candidate.folder, options=options)
         try:
-            loaded = replace(loaded, session=WatchedSession(loaded.session))
-            canary = Canary(loaded)
+            watched = watch_over(loaded)
+            if fallback := getattr(watched.session, "fallback", ""):
+                _log.warning("%s %s: %s", candidate.name, candidate.version, fallback)
             if signature_of(candidate.folder) != signature:
                 raise LoadError(f"{candidate.folder} must not change while it is loaded, it did")
         except BaseException:
             loaded.close()
             raise
-        return loaded, canary, signature
+        return watched, signature
 
     def _needed(self, candidate: Candidate) -> int:
         """Bytes that loading will take: as the operator says, or as seen before, or by the size of the files."""

@@ -29,12 +29,16 @@ def signature_of(folder: Path) -> Signature:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a package's manifest can be read and each file that it lists is there.
+    """Whether a package's manifest can be read and each file that it lists is there, those of its members, too.
 
     It says nothing of their contents, which loading compares with their checksums.
     """
     try:
-        listed = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
-        return all((folder / name).is_file() for name in listed)
+        manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+        head = manifest["head"]
+        members = [head["detector"]["folder"], head["second"]["folder"]] if head["task"] == "cascade" else []
+        return all((folder / name).is_file() for name in manifest["files"]) and all(
+            is_whole(folder / member) for member in members
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -3,14 +3,16 @@
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+import pipelines.session as session_module
 from pipelines.errors import GraphMismatchError, ModelRunError, ProviderError
-from pipelines.session import OnnxSession, SessionOptions, run_one, split_rows
+from pipelines.session import OnnxSession, SessionOptions, run_bound, run_one, split_rows
 from tests.builders import f32
 from tests.graphs import classifier_graph, heatmap_graph
 
@@ -134,3 +136,57 @@ def test_a_missing_onnxruntime_is_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: running a model needs onnxruntime: pip install 'ocella[cpu]' or 'ocella[gpu]'\n"
+
+
+# --- providers: no GPU is at hand, so onnxruntime's own answers are played -------------------------------------------
+
+CUDA, CPU_ONLY = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def test_a_provider_that_is_missing_is_refused_where_it_is_required(graph: Path) -> None:
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider is not in this onnxruntime, it has"):
+        OnnxSession(graph, SessionOptions(providers=(CUDA, CPU_ONLY)))
+
+
+def test_a_fallback_that_is_allowed_says_why(graph: Path) -> None:
+    with OnnxSession(graph, SessionOptions(providers=(CUDA, CPU_ONLY), require=False)) as session:
+        assert session.provider == CPU_ONLY
+        assert session.fallback.startswith("CUDAExecutionProvider was asked for, the session would run on CPU")
+        assert "this onnxruntime has" in session.fallback
+
+
+def test_what_runs_as_asked_is_no_fallback(graph: Path) -> None:
+    with OnnxSession(graph) as session:
+        assert session.fallback == ""
+
+
+def test_a_provider_that_starts_nothing_is_seen_whatever_is_listed(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU build lists CUDA without a driver, and creates a session on the CPU."""
+    asked: list[list[tuple[str, dict[str, str]]]] = []
+    create = session_module.ort.InferenceSession
+
+    def on_the_cpu(path: str, settings: object, *, providers: list[tuple[str, dict[str, str]]]) -> object:
+        asked.append(providers)
+        return create(path, settings, providers=[CPU_ONLY])
+
+    monkeypatch.setattr(session_module.ort, "get_available_providers", lambda: [CUDA, CPU_ONLY])
+    monkeypatch.setattr(session_module.ort, "InferenceSession", on_the_cpu)
+    monkeypatch.setattr(session_module.ort, "preload_dlls", lambda: None, raising=False)
+    options = SessionOptions(providers=(CUDA, CPU_ONLY), provider_options={CUDA: {"device_id": "1"}})
+    with pytest.raises(ProviderError, match="the driver or its libraries are missing"):
+        OnnxSession(graph, options)
+    with OnnxSession(graph, replace(options, require=False)) as session:
+        assert session.fallback.endswith("the driver or its libraries are missing")
+    assert asked[0] == [(CUDA, {"device_id": "1"}), (CPU_ONLY, {})]
+
+
+def test_a_bound_run_answers_as_a_plain_one(graph: Path) -> None:
+    """What CUDA and TensorRT sessions do, on the CPU."""
+    inference = session_module.ort.InferenceSession(str(graph), providers=[CPU_ONLY])
+    batch = rows(2)[:, :, ::-1]  # not contiguous
+    expected = inference.run(["size", "heatmap"], {"image": batch})
+    got = run_bound(inference, ["size", "heatmap"], {"image": batch}, None)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

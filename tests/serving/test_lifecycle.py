@@ -390,3 +390,23 @@ async def test_full_batches_are_run_before_a_version_answers_where_that_is_asked
     (tmp_path / "classes" / "deploy.toml").write_text("[batching]\nmax_size = 5\n[warmup]\nruns = 2\n")
     async with running_server(tmp_path):
         assert seen == [5, 5]
+
+
+async def test_a_fallback_to_another_provider_is_said_wherever_one_looks(
+    versions: dict[int, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    place(versions[1], tmp_path)
+    (tmp_path / "classes" / "deploy.toml").write_text(
+        '[runtime]\nproviders = ["CUDAExecutionProvider", "CPUExecutionProvider"]\nrequire = false\n'
+    )
+    with caplog.at_level(logging.WARNING):
+        async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
+            assert (await client.describe_model("classes")).provider == "CPUExecutionProvider"
+            infos = [
+                sample.labels["provider"]
+                for family in server.metrics.registry.collect()
+                for sample in family.samples
+                if sample.name == "ocella_model_info"
+            ]
+            assert infos == ["CPUExecutionProvider"]
+    assert "classes 1: CUDAExecutionProvider was asked for, the session would run on CPU" in caplog.text
