@@ -249,9 +249,20 @@ def scale_random(
     rows = max(1, _SCALING_ROWS // len(images)) if subject.dynamic_batch else 1
     cases = [Case(i, rows) for i in range(len(images))]
     cases += [Case(i % len(images), min(rows, 2), size) for i, size in enumerate(sizes)]
-    batches = [torch.from_numpy(case_input(manifest, images, case).batch) for case in cases]
+    rows_of = (torch.from_numpy(case_input(manifest, images, case).batch) for case in cases)
+    batches = [batch for batch in rows_of if _takes(subject, batch)]
     settle_batch_norm(subject.module, batches)
     return scale_last_layers(subject.module, batches, subject.scaling)
+
+
+@torch.no_grad()
+def _takes(subject: Subject, batch: torch.Tensor) -> bool:
+    """Whether the module runs at all: that it says to take other sizes is tried, not believed."""
+    try:
+        subject.module(batch)
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return True
 
 
 def gate_plan(

@@ -1,0 +1,91 @@
+"""torchvision's models by name: recipes as published, anchors as torchvision's own, the whole list through the gate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+from torchvision.models.detection.image_list import ImageList
+
+from export.exporters import ExportChoices, export_subject
+from export.named.table import named_subject, names
+from pipelines.anchors import make_anchors
+from pipelines.errors import RecipeError
+
+REQUIRED = {
+    "resnet18": (64, 64),
+    "mobilenet_v3_small": (64, 64),
+    "mobilenet_v3_large": (64, 64),
+    "efficientnet_b0": (64, 64),
+    "vit_b_16": None,
+    "vgg16": (64, 64),
+    "densenet121": (64, 64),
+    "inception_v3": (96, 96),
+    "retinanet_resnet50_fpn": (128, 160),
+    "ssdlite320_mobilenet_v3_large": None,
+    "fcos_resnet50_fpn": (128, 160),
+    "fasterrcnn_resnet50_fpn": (128, 160),
+    "deeplabv3_mobilenet_v3_large": (96, 128),
+    "lraspp_mobilenet_v3_large": (96, 128),
+    "fcn_resnet50": (96, 128),
+}
+
+
+def test_every_required_model_has_a_name():
+    assert REQUIRED.keys() <= set(names())
+
+
+def test_a_classifier_is_fed_as_its_published_weights_want_it():
+    image = named_subject("inception_v3").image
+    assert (image.fit.size_hw, image.fit.resize_shorter, image.resample) == ((299, 299), 342, "pil_bilinear")
+    assert image.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn"])
+def test_the_anchors_of_a_recipe_are_those_of_torchvision(name):
+    subject = named_subject(name)
+    inner, hw = subject.module.inner, (320, 320) if name.startswith("ssd") else (128, 160)
+    with torch.no_grad():
+        rows = torch.zeros(1, 3, *hw)
+        expected = inner.anchor_generator(ImageList(rows, [hw]), list(inner.backbone(rows).values()))[0].numpy()
+    anchors = make_anchors(subject.head.decoder.anchors, hw)
+    got = anchors.at(np.arange(len(anchors)))
+    # torchvision makes fractions in float32 and multiplies them by up to 320.
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+def test_the_outputs_of_a_head_are_decoded_as_torchvision_does_itself():
+    subject = named_subject("ssdlite320_mobilenet_v3_large")
+    inner = subject.module.inner
+    with torch.no_grad():
+        rows = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+        classes, deltas = subject.module(rows)
+        expected = inner.head(list(inner.backbone(rows).values()))
+    assert torch.equal(classes, expected["cls_logits"])
+    assert torch.equal(deltas, expected["bbox_regression"])
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(RecipeError, match="no model 'resnet_18', did you mean 'resnet18'"):
+        named_subject("resnet_18")
+
+
+def test_weights_from_a_file_are_taken_and_not_scaled(tmp_path):
+    module = models.mobilenet_v3_small(weights=None)
+    torch.save(module.state_dict(), tmp_path / "weights.pth")
+    subject = named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
+    assert subject.trained
+    assert torch.equal(subject.module.classifier[3].weight, module.classifier[3].weight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_model_with_random_weights_passes_the_gate(name):
+    subject = named_subject(name, size_hw=REQUIRED[name])
+    exported = export_subject(subject, ExportChoices())
+    report = exported.reports[-1]
+    assert report.passed, report.sentence
+    assert report.compared > 0
+    assert report.excluded <= 0.05 * (report.compared + report.excluded)
+    assert ("batch" in report.dynamic) == subject.dynamic_batch
