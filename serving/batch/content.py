@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.errors import DeadlineExceededError
 from pipelines.present import to_json
 from pipelines.types import ByteArray, Result
 from serving.batch.draw import Overlays, overlay, thumbnail
+from serving.batch.engine import IMAGE_FAULTS
 from serving.batch.entry import Entry
 from serving.batch.errors import JobError
 from serving.batch.facts import facts_of
@@ -41,8 +41,8 @@ def read(entry: Entry, already: bytes | Exception | None, wants_thumbnail: bool)
 
 
 def lasts(error: Exception) -> bool:
-    """Whether an image that failed so would fail again."""
-    return not isinstance(error, DeadlineExceededError | MemoryError)
+    """Whether the image alone decides that it fails; a run that failed may go well on another day or machine."""
+    return isinstance(error, IMAGE_FAULTS)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from serving.batch.sheet import contact_sheet
 from serving.batch.sources import Sources
 from serving.batch.summary import Summary
 from serving.batch.tally import Tally
-from serving.batch.textfile import JobMetrics
 from serving.batch.tasks import check_formats
+from serving.batch.textfile import JobMetrics
 from serving.batch.writers import Target
 
 METRICS_EVERY_S = 15.0

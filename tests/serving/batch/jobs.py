@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.image import decode_image
-from pipelines.types import ByteArray, Classification, Detections, Embedding, Result, SegmentationMap
+from pipelines.types import ByteArray, Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
 from serving.batch.engine import Engine, EngineContext, Finish, T
 from serving.batch.run import Request, run_job
 from serving.batch.sources import Choices, Sources
 from serving.batch.summary import Summary
-from tests.builders import f32
 from tests.corpus import encode, picture
 
 LABELS = ("cat", "dog", "bird")
@@ -43,13 +42,17 @@ def image_folder(
     return folder
 
 
+def _f32(values: Any) -> FloatArray:
+    return np.array(values, np.float32)
+
+
 def detections(data: bytes) -> Detections:
     """Up to three boxes that depend on the bytes alone."""
     digest = hashlib.sha256(data).digest()
     count = digest[0] % 4
-    boxes = f32([[i, i + 1, i + 9 + digest[i + 1] % 7, i + 12] for i in range(count)]).reshape(count, 4)
+    boxes = _f32([[i, i + 1, i + 9 + digest[i + 1] % 7, i + 12] for i in range(count)]).reshape(count, 4)
     ids = np.array([digest[i + 8] % 3 for i in range(count)], np.int64)
-    scores = f32(sorted((digest[i + 16] / 255 for i in range(count)), reverse=True))
+    scores = _f32(sorted((digest[i + 16] / 255 for i in range(count)), reverse=True))
     masks = tuple(np.ones((int(y2 - y1), int(x2 - x1)), np.bool_) for x1, y1, x2, y2 in boxes)
     return Detections(boxes, scores, ids, tuple(LABELS[i] for i in ids), masks=masks)
 
@@ -57,7 +60,7 @@ def detections(data: bytes) -> Detections:
 def classification(data: bytes) -> Classification:
     share = hashlib.sha256(data).digest()[0] / 255
     return Classification(
-        np.array([1, 0], np.int64), f32([max(share, 1 - share), min(share, 1 - share)]), LABELS[1::-1]
+        np.array([1, 0], np.int64), _f32([max(share, 1 - share), min(share, 1 - share)]), LABELS[1::-1]
     )
 
 

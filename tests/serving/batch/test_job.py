@@ -100,7 +100,7 @@ def test_a_failure_stays_with_its_image(tmp_path: Path):
     assert (summary.complete, summary.tally.failed) == (True, 1)
 
 
-def test_an_image_that_the_model_fails_on_is_quarantined_and_not_asked_again(tmp_path: Path):
+def test_an_image_that_the_model_fails_on_is_quarantined_and_tried_again_by_the_next_run(tmp_path: Path):
     folder = image_folder(tmp_path / "in", 10)
 
     def fail(data: bytes) -> None:
@@ -110,9 +110,10 @@ def test_an_image_that_the_model_fails_on_is_quarantined_and_not_asked_again(tmp
     run(tmp_path / "out", folder, engine=FakeEngine(fault=fail))
     (error,) = rows(tmp_path / "out", "errors.jsonl")
     assert (error["index"], error["reason"], error["message"]) == (4, "ModelRunError", "the graph fell over")
-    engine = FakeEngine()
+    before, engine = data_files(tmp_path / "out"), FakeEngine(fault=fail)
     run(tmp_path / "out", folder, engine=engine)
-    assert engine.asked == []
+    assert set(engine.asked) == {image(4)}
+    assert data_files(tmp_path / "out") == before
 
 
 def test_a_file_that_could_not_be_read_is_tried_again_by_the_next_run(tmp_path: Path):

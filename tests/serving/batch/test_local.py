@@ -1,0 +1,97 @@
+"""A package in this process: the offline results, and a failing batch taken apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.errors import InvalidRequestError, ModelRunError
+from pipelines.loader import LoadedModel, load_package
+from pipelines.options import PredictOptions
+from pipelines.present import to_json
+from pipelines.session import Session
+from pipelines.types import AnyArray
+from serving.batch.local import local_engine
+from tests.corpus import encode
+from tests.serving.batch.jobs import rows, run
+from tests.serving.servers import Offline
+
+NO_OPTIONS = PredictOptions()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photos: list[bytes]) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, photo in enumerate(photos):
+        (folder / f"{i:02}.png").write_bytes(photo)
+    return folder
+
+
+@pytest.mark.parametrize("model", ["classes", "things", "masks", "vectors"])
+def test_results_equal_the_offline_ones(
+    tmp_path: Path, folder: Path, folders: dict[str, Path], offline: Offline, photos: list[bytes], model: str
+):
+    run(tmp_path / "out", folder, engine=local_engine(folders[model], NO_OPTIONS))
+    expected = [json.loads(json.dumps(to_json(offline(model, photo)))) for photo in photos]
+    assert [row["result"] for row in rows(tmp_path / "out")] == expected
+
+
+def test_an_option_that_does_not_act_is_refused_before_any_image(
+    tmp_path: Path, folder: Path, folders: dict[str, Path]
+):
+    with pytest.raises(InvalidRequestError, match="top_k does not apply to embedding"):
+        run(tmp_path / "out", folder, engine=local_engine(folders["vectors"], PredictOptions(top_k=3)))
+
+
+class FussySession:
+    """Fails every batch that holds an all-white image, as a graph with a division by zero might."""
+
+    def __init__(self, session: Session) -> None:
+        self.inputs, self.outputs, self.provider = session.inputs, session.outputs, session.provider
+        self.graph_outputs = session.outputs
+        self.batches: list[int] = []
+        self._session = session
+
+    def run(self, feeds: Mapping[str, AnyArray], **arguments: Any) -> dict[str, AnyArray]:
+        (batch,) = feeds.values()
+        self.batches.append(len(batch))
+        if any(np.ptp(row[:, 30:60, 40:80], axis=(1, 2)).max() == 0 for row in batch):
+            raise ModelRunError("a row is white")
+        return self._session.run(feeds, **arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+def test_of_a_failing_batch_only_the_image_at_fault_is_quarantined(
+    tmp_path: Path,
+    folder: Path,
+    folders: dict[str, Path],
+    photos: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (folder / "07-white.png").write_bytes(encode(np.full((96, 128, 3), 255, np.uint8), "PNG"))
+    sessions: list[FussySession] = []
+
+    def load(path: Path, **arguments: Any) -> LoadedModel:
+        loaded = load_package(path, **arguments)
+        sessions.append(FussySession(loaded.session))
+        return replace(loaded, session=sessions[0])
+
+    monkeypatch.setattr("serving.batch.local.load_package", load)
+    run(tmp_path / "out", folder, engine=local_engine(folders["classes"], NO_OPTIONS))
+    (error,) = rows(tmp_path / "out", "errors.jsonl")
+    assert (Path(error["source"]).name, error["reason"], error["message"]) == (
+        "07-white.png",
+        "ModelRunError",
+        "a row is white",
+    )
+    assert len(rows(tmp_path / "out")) == len(photos)
+    assert max(sessions[0].batches) > 1, "a batch of several images failed"

@@ -1,0 +1,185 @@
+"""A model on a server: the results of the package, and what a server that dies and returns does to a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.errors import (
+    DeadlineExceededError,
+    DrainingError,
+    OverloadedError,
+    ServerFaultError,
+    ServiceUnavailableError,
+    UnknownModelError,
+)
+from pipelines.options import PredictOptions
+from serving.app import ListeningServer
+from serving.batch import remote
+from serving.batch.engine import Engine
+from serving.batch.errors import JobError
+from serving.batch.local import local_engine
+from serving.batch.remote import remote_engine
+from serving.client import AsyncVisionClient, ModelDescription, Prediction
+from tests.serving.batch.jobs import data_files, image, image_folder, rows, run
+from tests.serving.servers import PATIENCE_S
+
+NO_OPTIONS = PredictOptions()
+
+
+def engine_of(server: str, model: str, *, patience_s: float = PATIENCE_S, options: PredictOptions = NO_OPTIONS) -> Any:
+    return remote_engine(server, model, options, concurrency=4, patience_s=patience_s, timeout_s=PATIENCE_S)
+
+
+@pytest.mark.parametrize("model", ["classes", "things", "masks", "vectors"])
+def test_a_server_and_a_package_give_the_same_bytes(
+    tmp_path: Path, shared_server: ListeningServer, folders: dict[str, Path], model: str
+):
+    folder = image_folder(tmp_path / "in", 12, bad=(5,))
+    run(tmp_path / "here", folder, engine=local_engine(folders[model], NO_OPTIONS))
+    run(tmp_path / "there", folder, engine=engine_of(shared_server.grpc_address, model))
+    assert len(rows(tmp_path / "here")) == 11
+    assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
+
+
+def test_a_job_begun_in_process_goes_on_through_a_server_of_the_same_package(
+    tmp_path: Path, shared_server: ListeningServer, folders: dict[str, Path]
+):
+    folder = image_folder(tmp_path / "in", 3)
+    run(tmp_path / "out", folder, engine=local_engine(folders["classes"], NO_OPTIONS))
+    (folder / "9999.png").write_bytes(image(77))
+    summary = run(tmp_path / "out", folder, engine=engine_of(shared_server.grpc_address, "classes"))
+    assert (summary.tally.ok, summary.computed) == (4, 1)
+
+
+def test_a_model_that_the_server_does_not_know_is_refused(tmp_path: Path, shared_server: ListeningServer):
+    folder = image_folder(tmp_path / "in", 1)
+    with pytest.raises(JobError, match="no model is called 'cats'"):
+        run(tmp_path / "out", folder, engine=engine_of(shared_server.grpc_address, "cats"))
+
+
+def test_no_server_at_all_is_one_clear_error(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 1)
+    with pytest.raises(JobError, match=r"127\.0\.0\.1:1"):
+        run(tmp_path / "out", folder, engine=engine_of("127.0.0.1:1", "classes"))
+
+
+@asynccontextmanager
+async def troubled(
+    server: str,
+    trouble: Callable[[int, bytes], Exception | None],
+    *,
+    patience_s: float = PATIENCE_S,
+    described: Callable[[ModelDescription], ModelDescription] = lambda same: same,
+) -> AsyncIterator[Engine]:
+    """An engine whose client raises what ``trouble`` gives for the n-th request, from 1."""
+    asked = 0
+
+    class Client(AsyncVisionClient):
+        async def predict(self, model: str, image: Any, **arguments: Any) -> Prediction:
+            nonlocal asked
+            asked += 1
+            error = trouble(asked, image)
+            if error:
+                raise error
+            return await super().predict(model, image, **arguments)
+
+        async def describe_model(self, model: str, **arguments: Any) -> ModelDescription:
+            found = await super().describe_model(model, **arguments)
+            return described(found) if asked else found
+
+    async with Client(server, timeout_s=PATIENCE_S) as client:
+        yield remote.RemoteEngine(
+            client, await client.describe_model("classes"), NO_OPTIONS, concurrency=4, patience_s=patience_s
+        )
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made; none takes any time."""
+    made: list[float] = []
+    sleep = asyncio.sleep
+
+    async def at_once(seconds: float) -> None:
+        made.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(remote.asyncio, "sleep", at_once)
+    return made
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServiceUnavailableError("connection refused"),
+        DrainingError("the server is stopping"),
+        OverloadedError("at most 4 requests may be inside", retry_after_s=0.01),
+    ],
+)
+def test_a_server_that_goes_away_and_returns_costs_no_image(
+    tmp_path: Path, shared_server: ListeningServer, pauses: list[float], error: Exception
+):
+    folder = image_folder(tmp_path / "in", 10)
+    engine = troubled(shared_server.grpc_address, lambda n, _: error if 3 <= n <= 12 else None)
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert (summary.complete, summary.tally.ok) == (True, 10)
+    assert pauses[0] == remote.FIRST_PAUSE_S
+    assert max(pauses) > remote.FIRST_PAUSE_S
+
+
+def test_a_server_that_stays_away_ends_the_job_which_goes_on_later(tmp_path: Path, shared_server: ListeningServer):
+    folder = image_folder(tmp_path / "in", 10)
+    gone = ServiceUnavailableError("connection refused")
+    engine = troubled(shared_server.grpc_address, lambda n, _: gone if n > 4 else None, patience_s=0)
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert not summary.complete
+    assert "must answer within 0 s, it did not: connection refused" in summary.problem
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+    assert run(tmp_path / "out", folder, engine=engine_of(shared_server.grpc_address, "classes")).tally.ok == 10
+
+
+def test_a_server_that_returns_with_another_package_ends_the_job(
+    tmp_path: Path, shared_server: ListeningServer, pauses: list[float]
+):
+    from dataclasses import replace
+
+    folder = image_folder(tmp_path / "in", 10)
+    engine = troubled(
+        shared_server.grpc_address,
+        lambda n, _: ServiceUnavailableError("gone") if n == 3 else None,
+        described=lambda found: replace(found, manifest_json='{"name": "another"}'),
+    )
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert "must serve the package that the job began with, its classes 1 is another one now" in summary.problem
+    assert pauses != []
+
+
+def test_a_model_that_is_taken_away_ends_the_job(tmp_path: Path, shared_server: ListeningServer):
+    folder = image_folder(tmp_path / "in", 4)
+    engine = troubled(shared_server.grpc_address, lambda n, _: UnknownModelError("no model is called 'classes'"))
+    assert run(tmp_path / "out", folder, engine=engine).problem == "no model is called 'classes'"
+
+
+def test_an_image_that_always_takes_too_long_is_quarantined_and_tried_by_the_next_run(
+    tmp_path: Path, shared_server: ListeningServer, pauses: list[float]
+):
+    folder = image_folder(tmp_path / "in", 4)
+    slow = DeadlineExceededError("the deadline passed")
+    engine = troubled(shared_server.grpc_address, lambda _, data: slow if data == image(2) else None)
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert (summary.complete, summary.tally.ok, summary.tally.failed) == (True, 3, 1)
+    assert run(tmp_path / "out", folder, engine=engine_of(shared_server.grpc_address, "classes")).tally.ok == 4
+
+
+def test_the_words_of_a_servers_fault_carry_no_request_id(tmp_path: Path, shared_server: ListeningServer):
+    folder = image_folder(tmp_path / "in", 4)
+    fault = ServerFaultError("internal error, request 0123456789abcdef")
+    engine = troubled(shared_server.grpc_address, lambda _, data: fault if data == image(1) else None)
+    run(tmp_path / "out", folder, engine=engine)
+    (error,) = rows(tmp_path / "out", "errors.jsonl")
+    assert error["message"] == "the server reported an internal error, its log says which"
