@@ -67,15 +67,16 @@ def _tiff(data: bytes) -> AnyArray:
         raise ValueError("install 'ocella[data]' to read TIFF masks") from error
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[0]
-            if len(file.pages) != 1:
-                raise ValueError(f"a mask must be one page, got {len(file.pages)}")
-            _check_size(page.shape[:2])
-            return np.asarray(page.asarray())
-    except ValueError:
-        raise
+            pages, shape = len(file.pages), file.pages[0].shape[:2]
+            fits = pages == 1 and int(np.prod(shape)) <= ImageLimits().max_pixels
+            stored = np.asarray(file.pages[0].asarray()) if fits else None
     except Exception as error:  # tifffile and its codecs raise many types for damaged files
         raise ValueError(f"TIFF must be undamaged, its decoder says: {error}") from error
+    if pages != 1:
+        raise ValueError(f"a mask must be one page, got {pages}")
+    _check_size(shape)
+    assert stored is not None
+    return stored
 
 
 def _check_size(size_hw: tuple[int, ...]) -> None:

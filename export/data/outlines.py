@@ -29,7 +29,7 @@ class Outline:
     size_hw: tuple[int, int]
 
     def mask(self) -> BoolArray:
-        """``(H, W)`` bool; a polygon covers the pixels whose centres it holds, to a sixteenth of a pixel."""
+        """``(H, W)`` bool; a polygon covers the pixels whose centres it holds, and those that its edge touches."""
         if self.runs is not None:
             return rle.decode(self.runs, self.size_hw)
         drawn = np.zeros(self.size_hw, np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.data.dataset import BoxesTarget, Dataset, Sample
 from export.evaluate import curves
@@ -15,7 +16,7 @@ from export.metrics.detection import FoundBoxes, detection_report
 from pipelines.boxes import iou_matrix
 from pipelines.manifest import ModelManifest
 from pipelines.specs import DetectionHead
-from pipelines.types import Detections, Result
+from pipelines.types import Detections, FloatArray, Result
 
 MATCH_IOU = 0.5
 
@@ -77,26 +78,18 @@ class DetectionJudge:
             missed, false = count_errors(truth, found, score_threshold=self._shown)
             wanted = int((~truth.crowd).sum())
             if missed + false:
-                judged.append(
-                    ((missed + false) / (wanted + false), missed + false, sample, truth, missed, false, wanted)
-                )
+                share = (missed + false) / (wanted + false)
+                caption = f"{missed} of {wanted} missed, {false} false at score {self._shown:g}"
+                right = self._drawn(truth.boxes, np.ones(len(truth), np.float32), truth.class_ids)
+                answer = self._drawn(found.boxes, found.scores, found.class_ids)
+                judged.append((share, missed + false, Worst((sample,), caption, (right,), (answer,))))
         judged.sort(key=lambda one: (-one[0], -one[1]))
-        return tuple(
-            Worst(
-                (sample,),
-                f"{missed} of {wanted} missed, {false} false at score {self._shown:g}",
-                (self._drawn(truth),),
-            )
-            for _, _, sample, truth, missed, false, wanted in judged[: self._settings.num_worst]
-        )
+        return tuple(one[2] for one in judged[: self._settings.num_worst])
 
-    def _drawn(self, truth: BoxesTarget) -> Detections:
-        return Detections(
-            truth.boxes,
-            np.ones(len(truth), np.float32),
-            truth.class_ids,
-            tuple(self._labels[i] for i in truth.class_ids.tolist()),
-        )
+    def _drawn(self, boxes: FloatArray, scores: FloatArray, class_ids: NDArray[np.int64]) -> Detections:
+        order = np.argsort(-scores, kind="stable")
+        names = tuple(self._labels[i] for i in class_ids[order].tolist())
+        return Detections(boxes[order], scores[order], class_ids[order], names)
 
 
 def count_errors(truth: BoxesTarget, found: FoundBoxes, *, score_threshold: float) -> tuple[int, int]:

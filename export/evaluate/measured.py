@@ -37,11 +37,13 @@ class Worst:
         samples: one image, or the two of a pair.
         caption: what was wrong.
         truths: what is right for each image, or ``None`` where a picture cannot show it.
+        answers: what was answered for each image, where it is kept; else the model is asked again to draw it.
     """
 
     samples: tuple[Sample, ...]
     caption: str
     truths: tuple[Result | None, ...]
+    answers: tuple[Result, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

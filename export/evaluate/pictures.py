@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from export.evaluate.measured import Worst
 from export.evaluate.predictor import Predictor
 from pipelines.draw import draw
+from pipelines.image import decode_image
 from pipelines.types import ByteArray, Detections, Embedding, Result
 
 MAX_SIDE = 640
@@ -28,23 +30,31 @@ class Picture:
     images: tuple[tuple[str, str], ...]
 
 
-def picture(worst: Worst, predictor: Predictor | None, *, score_threshold: float) -> Picture:
-    """Draw one; without a predictor only what is right is drawn."""
+def picture(worst: Worst, predictor: Predictor | None, *, root: Path, score_threshold: float) -> Picture:
+    """Draw one; the files are named from ``root`` on."""
     images: list[tuple[str, str]] = []
-    for sample, truth in zip(worst.samples, worst.truths, strict=True):
+    for i, (sample, truth) in enumerate(zip(worst.samples, worst.truths, strict=True)):
         data = sample.path.read_bytes()
-        pixels, answer = _pixels(data, predictor), predictor.answer(data) if predictor else None
+        pixels, answer = _pixels(data, predictor), _answer(worst, i, data, predictor)
         if truth is not None:
             images.append(("right", _address(_overlay(pixels, truth, score_threshold=0.0))))
         if answer is not None:
             shown = "" if isinstance(answer, Embedding) else "answered"
             images.append((shown, _address(_overlay(pixels, answer, score_threshold=score_threshold))))
-    return Picture(worst.caption, tuple(str(sample.path) for sample in worst.samples), tuple(images))
+    return Picture(worst.caption, tuple(_name(sample.path, root) for sample in worst.samples), tuple(images))
+
+
+def _answer(worst: Worst, i: int, data: bytes, predictor: Predictor | None) -> Result | None:
+    if worst.answers:
+        return worst.answers[i]
+    return predictor.answer(data) if predictor else None
+
+
+def _name(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _pixels(data: bytes, predictor: Predictor | None) -> ByteArray:
-    from pipelines.image import decode_image
-
     return predictor.decode(data) if predictor else decode_image(data, exif="apply", alpha="white")
 
 

@@ -26,6 +26,9 @@ def write_out(evaluation: Evaluation, folder: Path, *, predictor: Predictor | No
     figures = {name: draw() for name, draw in measured.figures.items()}
     for name, png in figures.items():
         (folder / f"{name}.png").write_bytes(png)
-    pictures = [picture(worst, predictor, score_threshold=measured.shown_threshold) for worst in measured.worst]
+    pictures = [
+        picture(worst, predictor, root=evaluation.dataset.root, score_threshold=measured.shown_threshold)
+        for worst in measured.worst
+    ]
     page = report_html(evaluation, figures=figures, pictures=pictures)
     (folder / "report.html").write_text(page, encoding="utf-8")

@@ -16,8 +16,8 @@ class SegmentationReport:
     """How the pixels of ``N`` images of ``C`` classes were named.
 
     Attributes:
-        confusion: ``(C, C + 1)`` int64 pixels by true and answered class, of all images together; the last column counts
-            answers that are none of the ``C``.
+        confusion: ``(C, C + 1)`` int64 pixels by true and answered class, of all images together; the last column
+            counts answers that are none of the ``C``.
         image_iou: ``(N, C)`` float64 IoU of each class in each image; NaN where a class is in neither.
     """
 
