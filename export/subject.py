@@ -34,6 +34,8 @@ class Scaling:
 
     Attributes:
         layers: convolutions or linear layers that make the class scores, by their names in the module.
+        sides: layers that make distances to the sides of a box, after a ReLU: of a new network half of them are 0, and
+            such boxes have no area.
         confident: values a row that shall be above ``level``; ``None``: as they fall.
         level: logit that a confident value has.
         balanced: the output is maps ``(N, C, h, w)``, whose biases are moved until each class wins as many pixels.
@@ -41,6 +43,7 @@ class Scaling:
     """
 
     layers: tuple[str, ...]
+    sides: tuple[str, ...] = ()
     confident: int | None = None
     level: float = 0.0
     balanced: bool = False

@@ -23,7 +23,9 @@ class SuppressedSession:
         """``raw`` answers the outputs that ``head`` decodes, for rows of ``row_hw``."""
         self._raw, self._head, self._row_hw = raw, head, row_hw
         self.inputs = raw.inputs
-        self.outputs: tuple[TensorSpec, ...] = (TensorSpec(name=OUTPUT, dtype="float32", shape=("batch", head.max_detections, 6)),)
+        self.outputs: tuple[TensorSpec, ...] = (
+            TensorSpec(name=OUTPUT, dtype="float32", shape=("batch", head.max_detections, 6)),
+        )
 
     def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Run a batch; ``(N, max_detections, 6)``, padded with -1. Raises ModelRunError, ModelOutputError."""

@@ -128,12 +128,18 @@ def _batch_constant(scene: Scene) -> str | None:
 
 
 def _size_constant(scene: Scene) -> str | None:
+    if not _nodes(scene, _is_nms) and _raw_agrees(scene):
+        return None  # what the host decodes has no size of its own
     sizes = list(dict.fromkeys(case.size_hw for case in scene.plan.cases))
     good = [size for size in sizes if scene.passes(replace(scene.case, size_hw=size))]
     if not good or len(good) == len(sizes):
         return None
     what = "the NMS of the graph works at the traced size" if _nodes(scene, _is_nms) else "a size is a constant of it"
     return f"{what}: it agrees at {_listed([_size(size) for size in good])} alone"
+
+
+def _raw_agrees(scene: Scene) -> bool:
+    return scene.holds(scene.truth(scene.case), scene.run(scene.given(scene.case).batch))
 
 
 def _channel_order(scene: Scene) -> str | None:

@@ -11,6 +11,7 @@ from torch import nn
 from export.subject import Scaling
 
 GAIN = 4.0
+SIDE_GAIN, SIDE_CENTER = 0.5, 2.0  # strides from a point to a side: boxes of some four strides.
 _BALANCING_STEPS = 200
 BACKGROUND = 2.5 * GAIN  # the largest of 90 normal values is about 2.5 deviations up: few classes reach the background.
 
@@ -49,34 +50,47 @@ def scale_last_layers(module: nn.Module, batches: Sequence[torch.Tensor], scalin
     detector's few confident places; and that of the background is raised. Returns what was done, one line a layer.
     """
     rows = sum(len(batch) for batch in batches)
-    done = []
+    done = [_standardise(module, batches, name, gain=SIDE_GAIN, center=SIDE_CENTER)[1] for name in scaling.sides]
     for name in scaling.layers:
-        layer = module.get_submodule(name)
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
-            raise TypeError(f"{name} must be a Conv2d or Linear, it is a {type(layer).__name__}")
-        with _recorded(layer) as seen:
-            for batch in batches:
-                module(batch)
-        values = torch.cat([one.movedim(1, -1).reshape(-1, one.shape[1]) for one in _channels_second(layer, seen)])
-        mean, deviation = values.mean(0), values.std(0).clamp_min(1e-12)
-        factor = GAIN / deviation
-        layer.weight.mul_(factor.reshape((-1,) + (1,) * (layer.weight.dim() - 1)))
-        if layer.bias is None:
-            layer.bias = nn.Parameter(torch.zeros(len(mean)))
-        layer.bias.sub_(mean).mul_(factor)
+        scaled, text = _standardise(module, batches, name, gain=GAIN, center=0.0)
+        bias = module.get_submodule(name).bias
+        assert isinstance(bias, torch.Tensor)
         shift = 0.0
         if scaling.confident is not None:
-            scaled = ((values - mean) * factor).flatten()
+            scaled = scaled.flatten()
             count = min(scaling.confident * rows, len(scaled))
             shift = scaling.level - float(scaled.kthvalue(len(scaled) - count + 1).values)
-            layer.bias.add_(shift)
+            bias.add_(shift)
         if scaling.background is not None:
             columns, index = scaling.background
-            layer.bias[index::columns] += BACKGROUND
-        done.append(f"{name}: gain {float(factor.median()):.3g} (median of channels), shift {shift:.3g}")
+            bias[index::columns] += BACKGROUND
+        done.append(f"{text}, shift {shift:.3g}")
     if scaling.balanced:
         done.append(_balance(module, batches, scaling.layers[-1]))
     return tuple(done)
+
+
+def _standardise(
+    module: nn.Module, batches: Sequence[torch.Tensor], name: str, *, gain: float, center: float
+) -> tuple[torch.Tensor, str]:
+    """Give each channel of a layer a mean and deviation; returns its values ``(M, C)`` now, and what was done.
+
+    Raises TypeError for a layer that is neither a convolution nor linear.
+    """
+    layer = module.get_submodule(name)
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        raise TypeError(f"{name} must be a Conv2d or Linear, it is a {type(layer).__name__}")
+    with _recorded(layer) as seen:
+        for batch in batches:
+            module(batch)
+    values = torch.cat([one.movedim(1, -1).reshape(-1, one.shape[1]) for one in _channels_second(layer, seen)])
+    mean, deviation = values.mean(0), values.std(0).clamp_min(1e-12)
+    factor = gain / deviation
+    layer.weight.mul_(factor.reshape((-1,) + (1,) * (layer.weight.dim() - 1)))
+    if layer.bias is None:
+        layer.bias = nn.Parameter(torch.zeros(len(mean)))
+    layer.bias.sub_(mean).mul_(factor).add_(center)
+    return (values - mean) * factor + center, f"{name}: gain {float(factor.median()):.3g} (median of channels)"
 
 
 def _balance(module: nn.Module, batches: Sequence[torch.Tensor], name: str) -> str:

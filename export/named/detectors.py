@@ -33,6 +33,7 @@ from pipelines.specs import (
 CLASSES, BOXES, CENTERNESS, PROPOSALS = "classes", "boxes", "centerness", "proposals"
 SIDE = 640
 LARGEST_LOG_SCALE = math.log(1000 / 16)
+_CLASS_LAYER = "inner.head.classification_head.cls_logits"
 _CONFIDENT = 150  # class scores a row above the threshold: well over 20 boxes are left after suppression.
 
 
@@ -111,7 +112,9 @@ def _retinanet(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tu
         labels,
         _letterbox(size_hw),
         Scaling(
-            layers=("inner.head.classification_head.cls_logits",), confident=_CONFIDENT, level=_logit(inner.score_thresh)
+            layers=(_CLASS_LAYER,),
+            confident=_CONFIDENT,
+            level=_logit(inner.score_thresh),
         ),
     )
 
@@ -137,7 +140,8 @@ def _fcos(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[i
         _letterbox(size_hw),
         # A new network's centerness is about 0.5, so that the score is above 0.2 where the class is above 0.08.
         Scaling(
-            layers=("inner.head.classification_head.cls_logits",),
+            layers=(_CLASS_LAYER,),
+            sides=("inner.head.regression_head.bbox_reg",),
             confident=_CONFIDENT,
             level=_logit(inner.score_thresh**2 * 2),
         ),
@@ -205,7 +209,9 @@ def _fasterrcnn(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: t
         _head(decoder, score=roi.score_thresh, iou=roi.nms_thresh, most=roi.detections_per_img),
         labels[1:],
         _letterbox(size_hw),
-        Scaling(layers=("inner.rpn.head.cls_logits", "inner.roi_heads.box_predictor.cls_score"), background=(len(labels), 0)),
+        Scaling(
+            layers=("inner.rpn.head.cls_logits", "inner.roi_heads.box_predictor.cls_score"), background=(len(labels), 0)
+        ),
         two_stages=True,
     )
 

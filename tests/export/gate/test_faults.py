@@ -19,9 +19,10 @@ from export.gate.run import Candidate, run_gate
 from export.graph import graph_bytes, inspect_graph
 from export.package import draft_manifest
 from export.passes.bake_input import bake_input
+from export.passes.nms_in_graph import nms_in_graph
 from export.subject import Scaling, Sizes, Subject
 from export.trace import TraceSpec, trace_with
-from tests.export.subjects import SIZE_HW, classification, classifier_net, image_spec, subject
+from tests.export.subjects import SIZE_HW, classification, classifier_net, detector, image_spec, subject
 
 FLOAT_ROWS = ExportChoices(pixels="float32")
 SIGMOID = classification(activation="none", score_threshold=0.1, top_k=4)
@@ -198,3 +199,25 @@ def test_an_output_that_is_slightly_wrong_is_refused_at_the_first_place(good):
     first = "sample 0, batch 1, own size; optimisation all, 1 thread: raw outputs differ: output 'y' of row 0"
     assert report.problem.startswith(first)
     assert len(report.results) == 1
+
+
+def test_suppression_at_the_traced_size_is_named():
+    # Two sizes of one detector: its graph with suppression holds the anchors and the limits of the one it was made at.
+    truth = detector(sizes=Sizes(multiple_of=8, least=32))
+    choices = ExportChoices(pixels="float32", nms_in_graph=True)
+    images, draft = decoded_samples(truth), draft_of(truth, choices)
+    reference = reference_of(truth, draft)
+    scale_random(truth, reference.manifest, images, sizes=((64, 96), (96, 64)))
+    spec = TraceSpec(row_shape=(3, 64, 96), input_name=INPUT, output_names=("classes", "deltas"), least_side=32)
+    graph = nms_in_graph(trace_with("torchscript", truth.module, spec), truth.head, row_hw=(64, 96)).model
+    for axis, name in ((2, "height"), (3, "width")):  # what the pass itself refuses
+        graph.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    candidate = Candidate(
+        manifest=draft_manifest(draft, *inspect_graph(graph)), graph=graph_bytes(graph), exporter="faulty"
+    )
+    # As many cells, laid out the other way round: the graph runs, and its boxes lie elsewhere.
+    plan = gate_plan(truth, images, sizes=((96, 64),), choices=choices, scaled=())
+    report = run_gate(reference, candidate, plan).report
+    assert not report.passed
+    assert "sample 0, batch 1, 96x64" in str(report.problem)
+    assert "the NMS of the graph works at the traced size: it agrees at its own size alone" in report.diagnosis
