@@ -149,7 +149,7 @@ def _row_of(result: Result, names: Collection[str]) -> dict[str, AnyArray]:
             row["transforms"] = result.transforms
             inner = [_row_of(each, names) for each in result.objects]
             for name in inner[0] if inner else ():
-                if OBJECT + name in _OBJECTS:
+                if OBJECT + name in _OBJECTS and all(name in each for each in inner):
                     row[OBJECT + name] = _pad_objects(name, [each[name] for each in inner])
             return row
 

@@ -166,7 +166,7 @@ def read_count(name: str, value: Parameter, *, most: int) -> int:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
         value = int(value)
     if type(value) is not int or not 0 <= value <= most:
-        raise InvalidRequestError(f"{name} must be a whole number from 0 to {most}, got {str(value)[:32]!r}")
+        raise InvalidRequestError(f"{name} must be a whole number from 0 to {most}, got {value!r:.40}")
     return value
 
 
@@ -185,7 +185,7 @@ def _read_number(name: str, value: Parameter) -> float:
     try:
         return float(value) if not isinstance(value, bool) else float("nan")
     except (ValueError, OverflowError) as error:
-        raise InvalidRequestError(f"{name} must be a number, got {str(value)[:32]!r}") from error
+        raise InvalidRequestError(f"{name} must be a number, got {value!r:.40}") from error
 
 
 def _require_distinct(kind: str, names: list[str]) -> None:
