@@ -16,6 +16,7 @@ from pipelines.manifest import (
     RawTolerance,
 )
 from pipelines.specs import (
+    BoxDelta,
     CenterHeatmap,
     ClassificationHead,
     DetectionHead,
@@ -23,15 +24,20 @@ from pipelines.specs import (
     DflKeypoints,
     DflMasks,
     EmbeddingHead,
+    EndToEnd,
+    Fcos,
     Head,
     ImageSpec,
     Letterbox,
     Nms,
     ProbabilityMap,
     SegmentationHead,
+    SetPrediction,
     TensorSpec,
     YoloDfl,
     YoloGrid,
+    YoloV5,
+    Yolox,
 )
 from pipelines.types import FloatArray
 
@@ -260,7 +266,12 @@ def dfl_channels(extra: DflMasks | DflKeypoints | DflAngle | None) -> int:
 def labels_of(head: Head) -> tuple[str, ...]:
     """As many names as the graph that fits the head has classes."""
     match head:
-        case ClassificationHead() | DetectionHead(decoder=YoloGrid() | YoloDfl()):
+        case (
+            ClassificationHead()
+            | DetectionHead(
+                decoder=YoloGrid() | YoloDfl() | YoloV5() | Yolox() | EndToEnd() | BoxDelta() | Fcos() | SetPrediction()
+            )
+        ):
             return tuple(f"class {i}" for i in range(NUM_CLASSES))
         case SegmentationHead(activation="softmax"):
             return ("background", "sky", "cup", "cat")

@@ -21,7 +21,7 @@ _ELEMENT = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "uint8
 _CELLS = ("map_height", "map_width")
 
 
-class _Graph:
+class GraphBuilder:
     """Nodes and weights of one graph under construction; every method returns the name of what it adds."""
 
     def __init__(self, seed: int, *, layout: str = "chw", dtype: str = "float32") -> None:
@@ -88,21 +88,21 @@ class _Graph:
 
 def classifier_graph(*, seed: int = 1, layout: str = "chw", dtype: str = "float32") -> onnx.ModelProto:
     """``logits (10,)``."""
-    graph = _Graph(seed, layout=layout, dtype=dtype)
+    graph = GraphBuilder(seed, layout=layout, dtype=dtype)
     _classify(graph, output="logits")
     return graph.finish([("logits", (NUM_CLASSES,))])
 
 
 def broken_batch_graph(*, seed: int = 1) -> onnx.ModelProto:
     """The classifier with the mean over the batch taken away: each answer depends on its batch mates."""
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     logits = _classify(graph)
     mean = graph.add("ReduceMean", logits, graph.constant(np.array([0]), np.int64), keepdims=1)
     graph.add("Sub", logits, graph.affine(mean, 0.5, 0), output="logits")
     return graph.finish([("logits", (NUM_CLASSES,))])
 
 
-def _classify(graph: _Graph, output: str | None = None) -> str:
+def _classify(graph: GraphBuilder, output: str | None = None) -> str:
     features = graph.add("Relu", graph.convolve(graph.pixels, (3, 16), kernel=4, stride=4, gain=1.5))
     features = graph.add("Relu", graph.convolve(features, (16, 16), kernel=3, gain=1.5))
     return graph.vector(features, (16, NUM_CLASSES), gain=3, output=output)
@@ -110,7 +110,7 @@ def _classify(graph: _Graph, output: str | None = None) -> str:
 
 def embedder_graph(*, seed: int = 2, dim: int = 16) -> onnx.ModelProto:
     """``embedding (dim,)``, not of length 1."""
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 16), kernel=4, stride=4, gain=1.5))
     # Its zero padding makes the answer depend on where in the row the image lies.
     features = graph.add("Tanh", graph.convolve(features, (16, 16), kernel=3, gain=1.5))
@@ -120,7 +120,7 @@ def embedder_graph(*, seed: int = 2, dim: int = 16) -> onnx.ModelProto:
 
 def segmenter_graph(*, seed: int = 3, num_classes: int = 1) -> onnx.ModelProto:
     """``mask (num_classes, height / 2, width / 2)``: logits in smooth regions."""
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 8), kernel=8, stride=2))
     features = graph.add("AveragePool", features, kernel_shape=[7, 7], strides=[1, 1], pads=[3] * 4)
     graph.add("Identity", graph.convolve(features, (8, num_classes), gain=6), output="mask")
@@ -132,7 +132,7 @@ def heatmap_graph(*, seed: int = 4) -> onnx.ModelProto:
 
     A photo gives hundreds of overlapping candidates with scores from 0.5 to 1.
     """
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 8), kernel=4, stride=4, gain=1.5))
     logits = graph.convolve(features, (8, 1), kernel=3, gain=2)
     graph.add("Sigmoid", graph.affine(logits, 1, -0.5), output="heatmap")
@@ -146,7 +146,7 @@ def heatmap_graph(*, seed: int = 4) -> onnx.ModelProto:
 def yolo_graph(*, seed: int = 5, num_anchors: int = 3, channel_order: str = "chw") -> onnx.ModelProto:
     """``grid`` at stride 8: ``(A * (5 + 10), h, w)``, or ``(h, w, A * (5 + 10))``."""
     channels = num_anchors * (5 + NUM_CLASSES)
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 16), kernel=8, stride=8, gain=2))
     values = graph.convolve(features, (16, channels), gain=3)
     if channel_order == "chw":
@@ -162,7 +162,7 @@ def dfl_graph(*, seed: int = 7, form: str = "maps", extras: int = 0, prototypes:
     ``decoded``: ``(4 + 10 + extras, cells)``, centres and sides of 15 to 55 px in the row, probabilities, extras
     within -1.5..1.5. With ``prototypes`` also ``prototypes (prototypes, height / 4, width / 4)``: smooth regions.
     """
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     features = graph.add("Tanh", graph.convolve(graph.pixels, (3, 16), kernel=8, stride=8, gain=2))
     if form == "decoded":
         channels = 4 + NUM_CLASSES + extras
@@ -190,7 +190,7 @@ def dfl_graph(*, seed: int = 7, form: str = "maps", extras: int = 0, prototypes:
 
 def probability_map_graph(*, seed: int = 6) -> onnx.ModelProto:
     """``probabilities (1, height, width)``: blobs where a pixel stands out from its surroundings."""
-    graph = _Graph(seed)
+    graph = GraphBuilder(seed)
     near, wide = (
         graph.add("AveragePool", graph.pixels, kernel_shape=[k, k], strides=[1, 1], pads=[k // 2] * 4) for k in (3, 15)
     )

@@ -90,14 +90,26 @@ class SoftGaussianNms(Spec):
     candidates: Count
 
 
-Suppression: TypeAlias = Annotated[Nms | DiouNms | SoftLinearNms | SoftGaussianNms, Field(discriminator="kind")]
+class MaskNms(Spec):
+    """As ``hard``, but by the IoU of the objects' masks: one behind another, whose box covers it, stays."""
+
+    kind: Literal["mask"]
+    iou_threshold: Probability
+    class_agnostic: bool
+    candidates: Count
+
+
+Suppression: TypeAlias = Annotated[
+    Nms | DiouNms | SoftLinearNms | SoftGaussianNms | MaskNms, Field(discriminator="kind")
+]
 
 
 class DetectionHead(Spec):
     """``decoder`` turns raw outputs into candidates at or above ``score_threshold``; ``nms`` null: all are kept.
 
-    Boxes that turn are suppressed by the IoU of the turned boxes, which only ``hard`` knows. ``skeleton`` names the
-    pairs of keypoints, by index, that a drawing joins with a line; it acts on nothing else.
+    Boxes that turn are suppressed by the IoU of the turned boxes, which only ``hard`` knows. ``mask`` needs a
+    decoder with masks. ``skeleton`` names the pairs of keypoints, by index, that a drawing joins with a line; it acts
+    on nothing else.
     """
 
     task: Literal["detection"]
@@ -118,19 +130,27 @@ class DetectionHead(Spec):
         return self.decoder.output_names
 
     @model_validator(mode="after")
-    def _suppression_that_turns(self) -> Self:
+    def _suppression_that_fits(self) -> Self:
         turns = isinstance(self.decoder, YoloDfl) and isinstance(self.decoder.extra, DflAngle)
         if turns and self.nms is not None and not isinstance(self.nms, Nms):
             raise ValueError(f"nms of boxes that turn must be hard or null, got {self.nms.kind}")
+        if isinstance(self.nms, MaskNms) and not self.has_masks:
+            raise ValueError("nms mask needs a decoder with masks")
         return self
 
 
 class SegmentationHead(Spec):
     """``output`` is ``(C,h,w)`` a row at the row's aspect.
 
-    ``softmax``: C classes, index 0 the background. ``sigmoid``, ``minmax`` (stretched to 0..1 by the row's own
-    extremes) and ``none`` need C = 1: foreground probability; a pixel is foreground at ``threshold`` or more.
-    ``mask_resample`` brings probabilities back to the original size.
+    ``softmax``: C classes, index 0 the background. ``sigmoid`` with ``class_thresholds``: C classes beside a background
+    that has no map. Either way a pixel takes its most probable class, of those that reach their own threshold where
+    ``class_thresholds`` gives one for each class above the background; where none does, the background.
+
+    ``sigmoid``, ``minmax`` (stretched to 0..1 by the row's own extremes) and ``none`` without ``class_thresholds`` need
+    C = 1: foreground probability; a pixel is foreground at ``threshold`` or more.
+
+    ``mask_resample`` brings the maps back to the original size, as ``resized`` says: probabilities, or the logits
+    before the activation. By ``nearest`` either is the same as resizing the finished labels.
     """
 
     task: Literal["segmentation"]
@@ -138,6 +158,22 @@ class SegmentationHead(Spec):
     activation: Literal["softmax", "sigmoid", "minmax", "none"]
     threshold: Probability
     mask_resample: Resample
+    resized: Literal["probabilities", "logits"] = "probabilities"
+    class_thresholds: tuple[Probability, ...] = ()
+
+    @property
+    def many_classes(self) -> bool:
+        """Whether a pixel chooses between classes, not between one foreground and the background."""
+        return self.activation == "softmax" or bool(self.class_thresholds)
+
+    @model_validator(mode="after")
+    def _what_acts(self) -> Self:
+        if self.activation in ("minmax", "none"):
+            if self.class_thresholds:
+                raise ValueError(f"class_thresholds need activation softmax or sigmoid, got {self.activation}")
+            if self.resized == "logits":
+                raise ValueError(f"resized must be probabilities with activation {self.activation}, got logits")
+        return self
 
     @property
     def has_masks(self) -> bool:

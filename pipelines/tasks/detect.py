@@ -13,11 +13,12 @@ from pipelines.decoders.candidates import Candidates
 from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import Affine
 from pipelines.manifest import ModelManifest
+from pipelines.mask_nms import mask_nms
 from pipelines.masks_prototype import assemble_masks
 from pipelines.nms import Indices
 from pipelines.options import PredictOptions
 from pipelines.rotated_nms import rotated_nms
-from pipelines.specs import DetectionHead, Nms, Suppression
+from pipelines.specs import DetectionHead, MaskNms, Nms, Suppression
 from pipelines.suppress import suppress
 from pipelines.tasks.pipeline import ImageFront, class_labels, head_of
 from pipelines.types import AnyArray, BoolArray, Detections, FloatArray
@@ -52,8 +53,8 @@ class DetectionPipeline(ImageFront):
         threshold = _first(options.score_threshold, self._head.score_threshold)
         found = self._decode(outputs, self._head.decoder, row_hw=affine.dst_hw, score_threshold=threshold)
         self._check_skeleton(found)
-        kept, scores = _suppress(found, self._suppression(options), threshold)
-        boxes = clip(affine.boxes_to_source(found.boxes[kept]), affine.src_hw)
+        kept, scores = _suppress(found, self._suppression(options), threshold, affine)
+        boxes = _in_image(found.boxes[kept], affine)
         inside = np.flatnonzero(area(boxes) > 0)[: _first(options.max_detections, self._head.max_detections)]
         kept, scores = kept[inside], scores[inside]
         boxes = boxes[inside]
@@ -89,8 +90,16 @@ def _first(option: T | None, manifest: T) -> T:
     return manifest if option is None else option
 
 
-def _suppress(found: Candidates, nms: Suppression | None, score_threshold: float) -> tuple[Indices, FloatArray]:
+def _in_image(boxes: FloatArray, affine: Affine) -> FloatArray:
+    return clip(affine.boxes_to_source(boxes), affine.src_hw)
+
+
+def _suppress(
+    found: Candidates, nms: Suppression | None, score_threshold: float, affine: Affine
+) -> tuple[Indices, FloatArray]:
     """Candidates that stay, best first, and their scores."""
+    if isinstance(nms, MaskNms):
+        return _suppress_by_mask(found, nms, affine)
     if found.angles is None or nms is None:
         return suppress(found.boxes, found.scores, found.class_ids, nms, score_threshold=score_threshold)
     assert isinstance(nms, Nms), "a head whose boxes turn has no other suppression"
@@ -98,6 +107,20 @@ def _suppress(found: Candidates, nms: Suppression | None, score_threshold: float
         np.reshape(found.polygons or (), (-1, 4, 2)),
         found.scores,
         found.class_ids,
+        iou_threshold=nms.iou_threshold,
+        class_agnostic=nms.class_agnostic,
+        candidates=nms.candidates,
+    )
+    return kept, found.scores[kept]
+
+
+def _suppress_by_mask(found: Candidates, nms: MaskNms, affine: Affine) -> tuple[Indices, FloatArray]:
+    boxes = _in_image(found.boxes, affine)
+    kept = mask_nms(
+        boxes,
+        found.scores,
+        found.class_ids,
+        lambda indices: _masks(found, indices, boxes[indices], affine) or (),
         iou_threshold=nms.iou_threshold,
         class_agnostic=nms.class_agnostic,
         candidates=nms.candidates,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -28,9 +28,9 @@ class SegmentationPipeline(ImageFront):
         self._head = head_of(manifest, SegmentationHead)
 
     def check(self, options: PredictOptions) -> None:
-        """Raise InvalidRequestError where an option does not act: softmax heads have no ``score_threshold``."""
+        """Raise InvalidRequestError where an option does not act: a ``score_threshold`` where classes compete."""
         super().check(options)
-        if options.score_threshold is not None and self._head.activation == "softmax":
+        if options.score_threshold is not None and self._head.many_classes:
             raise InvalidRequestError(
                 f"score_threshold does not apply to {self.manifest.name}: each pixel takes its most probable class"
             )
@@ -38,18 +38,22 @@ class SegmentationPipeline(ImageFront):
     def postprocess(self, outputs: Mapping[str, AnyArray], affine: Affine, options: PredictOptions) -> SegmentationMap:
         """Turn maps ``(C, h, w)`` into a map of the original size; raises as ``Pipeline.postprocess``."""
         self.check(options)
-        if self._head.activation == "softmax":
+        if self._head.many_classes:
             return self._many_classes(read_output(outputs, self._head.output, (None, None, None)), affine)
         maps = read_output(outputs, self._head.output, (1, None, None))
         threshold = self._head.threshold if options.score_threshold is None else options.score_threshold
         return self._one_foreground(maps[0], affine, threshold)
 
     def _one_foreground(self, values: FloatArray, affine: Affine, threshold: float) -> SegmentationMap:
-        """Probability to 8 bits (truncated), resized as 8 bits, then thresholded: as U2-Net's own tools do."""
+        """Probability to 8 bits (truncated), then thresholded; resized as 8 bits, as U2-Net's own tools do, or before.
+
+        The threshold becomes the first of the 256 levels that reaches it, so that each pixel costs one comparison.
+        """
         require_labels(self.manifest.labels, 2)
-        levels = (self._probability(values) * np.float32(255)).astype(np.uint8)
-        alpha: ByteArray = self._to_source(levels, affine)
-        # The threshold becomes the first of the 256 levels that reaches it, so that each pixel costs one comparison.
+        if self._head.resized == "logits":
+            alpha = _levels(self._probability(self._to_source(values, affine)))
+        else:
+            alpha = self._to_source(_levels(self._probability(values)), affine)
         class_map = (alpha >= np.searchsorted(_LEVELS, threshold)).astype(np.uint8)
         return SegmentationMap(class_map=class_map, alpha=alpha, labels=self.manifest.labels)
 
@@ -64,25 +68,59 @@ class SegmentationPipeline(ImageFront):
                 return np.clip(values, 0, 1)
 
     def _many_classes(self, logits: FloatArray, affine: Affine) -> SegmentationMap:
-        """Resize the probabilities of one class after the other, keeping the best so far; ties go to the lower id.
+        """Take at each pixel the most probable class of those that reach their threshold; ties go to the lower id.
 
-        Only three maps of the original size exist at a time, whatever the number of classes.
+        Maps are resized one after the other, keeping the best so far: only three of the original size exist at a time,
+        whatever the number of classes. Softmax of logits that were resized needs one more, for the sum of exponentials.
         """
-        require_labels(self.manifest.labels, len(logits))
-        probabilities = softmax(logits, axis=0)
-        best = self._to_source(probabilities[0], affine)
-        class_map = np.zeros(best.shape, np.uint8 if len(logits) <= 256 else np.uint16)
-        for class_id in range(1, len(logits)):
-            rival = self._to_source(probabilities[class_id], affine)
-            class_map[rival > best] = class_id
-            np.maximum(best, rival, out=best)
+        background = self._head.activation == "softmax"
+        num_classes = len(logits) + (not background)
+        require_labels(self.manifest.labels, num_classes)
+        thresholds = self._head.class_thresholds or (0.0,) * (num_classes - 1)
+        if len(thresholds) != num_classes - 1:
+            raise ModelOutputError(
+                f"class_thresholds must be {num_classes - 1}, one for each class above the background of output "
+                f"{self._head.output!r}, got {len(thresholds)}"
+            )
+        maps = self._class_maps(logits, affine)
+        best = next(maps) if background else np.zeros(affine.src_hw, np.float32)
+        class_map = np.zeros(best.shape, np.uint8 if num_classes <= 256 else np.uint16)
+        for class_id, (rival, threshold) in enumerate(zip(maps, thresholds, strict=True), start=1):
+            wins = (rival > best) & (rival >= np.float32(threshold))
+            class_map[wins] = class_id
+            best[wins] = rival[wins]
         return SegmentationMap(class_map=class_map, labels=self.manifest.labels)
+
+    def _class_maps(self, logits: FloatArray, affine: Affine) -> Iterator[FloatArray]:
+        """Each class's probability ``(H, W)`` at the original size; the arrays are the caller's to write into."""
+        softly = self._head.activation == "softmax"
+        if self._head.resized == "probabilities":
+            for values in softmax(logits, axis=0) if softly else sigmoid(logits):
+                yield self._to_source(values, affine)
+        elif not softly:
+            for values in logits:
+                yield sigmoid(self._to_source(values, affine))
+        else:
+            total = self._log_of_sum(logits, affine)
+            for values in logits:
+                yield np.exp(self._to_source(values, affine) - total)
+
+    def _log_of_sum(self, logits: FloatArray, affine: Affine) -> FloatArray:
+        """Logarithm of the sum of exponentials of the resized maps: what a softmax takes away from each."""
+        total = self._to_source(logits[0], affine).copy()
+        for values in logits[1:]:
+            np.logaddexp(total, self._to_source(values, affine), out=total)
+        return total
 
     def _to_source(self, values: AnyArray, affine: Affine) -> AnyArray:
         try:
             return to_source(values, affine, self._head.mask_resample)
         except ValueError as error:
             raise ModelOutputError(f"output {self._head.output!r} does not fit the row: {error}") from error
+
+
+def _levels(probability: FloatArray) -> ByteArray:
+    return (probability * np.float32(255)).astype(np.uint8)
 
 
 def minmax(values: FloatArray) -> FloatArray:

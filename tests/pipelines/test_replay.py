@@ -13,8 +13,22 @@ from PIL import Image
 from pipelines.errors import GoldenMismatchError
 from pipelines.loader import load_package, sha256_of
 from pipelines.manifest import GoldenOptions
-from pipelines.specs import CenterCrop, Pad, SoftGaussianNms, Stretch, StretchToMultiple
+from pipelines.specs import (
+    BoxDelta,
+    CenterCrop,
+    EndToEnd,
+    Fcos,
+    Pad,
+    RetinaLandmarks,
+    SetPrediction,
+    SoftGaussianNms,
+    Stretch,
+    StretchToMultiple,
+    YoloV5,
+    Yolox,
+)
 from tests.builders import (
+    NUM_CLASSES,
     classification_head,
     detection_head,
     embedding_head,
@@ -34,6 +48,14 @@ from tests.graphs import (
     probability_map_graph,
     segmenter_graph,
     yolo_graph,
+)
+from tests.listed_graphs import (
+    box_delta_graph,
+    end_to_end_graph,
+    faces_graph,
+    fcos_graph,
+    queries_graph,
+    yolox_graph,
 )
 from tests.packages import edit_manifest, make_package, photo, png
 
@@ -55,6 +77,36 @@ def clear_and_turned() -> bytes:
 def classifier(fit: Any, **over: Any) -> dict[str, Any]:
     return {"graph": classifier_graph(), "image": image_spec(fit=fit), **over}
 
+
+def box_delta(**over: Any) -> BoxDelta:
+    fields: dict[str, Any] = {
+        "kind": "box_delta",
+        "classes": "classes",
+        "deltas": "deltas",
+        "proposals": None,
+        "deltas_per": "anchor",
+        "weights": (1.0, 1.0, 1.0, 1.0),
+        "max_log_scale": 0.4,
+        "class_activation": "sigmoid",
+        "background": "none",
+        "clip_to_row": True,
+        "min_side": 0.0,
+    }
+    return BoxDelta(**(fields | over))
+
+
+def faces(**over: Any) -> RetinaLandmarks:
+    fields: dict[str, Any] = {
+        "kind": "retina_landmarks",
+        "classes": ("classes",),
+        "boxes": ("boxes",),
+        "landmarks": ("landmarks",),
+    }
+    return RetinaLandmarks(**(fields | over))
+
+
+# No side is a multiple of a stride, so it matters how far one cell is from the next.
+UNEVEN = image_spec(fit=letterbox(size_hw=(92, 124)))
 
 PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "letterbox": lambda: classifier(letterbox(), samples=[clear_and_turned()]),
@@ -124,6 +176,142 @@ PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
             max_detections=60,
         ),
         "options": TWICE,
+    },
+    "anchors v5": lambda: {
+        "graph": yolo_graph(seed=21),
+        "head": detection_head(
+            decoder=YoloV5(
+                kind="yolo_v5",
+                layout={
+                    "form": "maps",
+                    "outputs": ("grid",),
+                    "strides": (8,),
+                    "anchors": (((12.0, 16.0), (30.0, 24.0), (50.0, 44.0)),),
+                    "channel_order": "chw",
+                },
+                multi_label=False,
+            ),
+            nms=nms(candidates=300),
+        ),
+        "options": TWICE,
+    },
+    "yolox": lambda: {
+        "graph": yolox_graph(),
+        "head": detection_head(
+            decoder=Yolox(kind="yolox", output="rows", strides=(8, 16), activation="none", multi_label=False),
+            score_threshold=0.4,
+        ),
+        "options": TWICE,
+    },
+    "end to end": lambda: {
+        "graph": end_to_end_graph(),
+        "head": detection_head(
+            decoder=EndToEnd(kind="end_to_end", output="rows", unit="normalized", num_classes=NUM_CLASSES), nms=None
+        ),
+    },
+    "ssd": lambda: {
+        "graph": box_delta_graph(per_cell=4, columns=NUM_CLASSES + 1),
+        "image": UNEVEN,
+        "head": detection_head(
+            decoder=box_delta(
+                anchors={
+                    "kind": "default_boxes",
+                    "levels": ({"stride": 8, "aspect_ratios": (2.0,)}, {"stride": 16, "aspect_ratios": (2.0,)}),
+                    "scales": (0.15, 0.3, 0.5),
+                    "clip": False,
+                    "step": "spread",
+                },
+                weights=(10.0, 10.0, 5.0, 5.0),
+                class_activation="softmax",
+                background="first",
+            )
+        ),
+        "options": TWICE,
+    },
+    "retina": lambda: {
+        "graph": box_delta_graph(per_cell=4, columns=NUM_CLASSES),
+        "image": UNEVEN,
+        "head": detection_head(
+            decoder=box_delta(
+                anchors={
+                    "kind": "sized",
+                    "levels": tuple(
+                        {"stride": stride, "sizes": (2.2 * stride, 3.1 * stride), "aspect_ratios": (0.5, 2.0)}
+                        for stride in (8, 16)
+                    ),
+                    "order": "ratio_major",
+                    "rounding": "half_even",
+                    "center_shift": 0.0,
+                    "step": "spread_floor",
+                },
+            ),
+            score_threshold=0.8,
+        ),
+    },
+    "fcos": lambda: {
+        "graph": fcos_graph(),
+        "image": UNEVEN,
+        "head": detection_head(
+            decoder=Fcos(
+                kind="fcos",
+                classes="classes",
+                distances="distances",
+                centerness="centerness",
+                strides=(8, 16),
+                step="spread_floor",
+                center_shift=0.0,
+                distance_unit="stride",
+                score="geometric_mean",
+                clip_to_row=True,
+            ),
+            score_threshold=0.6,
+        ),
+        "options": TWICE,
+    },
+    "queries": lambda: {
+        "graph": queries_graph(),
+        "head": detection_head(
+            decoder=SetPrediction(
+                kind="set_prediction",
+                classes="classes",
+                boxes="boxes",
+                class_activation="softmax",
+                background="last",
+                per="query_class",
+                top_k=60,
+            ),
+            score_threshold=0.1,
+            nms=None,
+        ),
+    },
+    "priors": lambda: {
+        "graph": faces_graph(per_cell=1, columns=2),
+        "head": detection_head(
+            decoder=faces(
+                coding={
+                    "form": "priors",
+                    "levels": ({"stride": 8, "min_sizes": (16.0,)}, {"stride": 16, "min_sizes": (40.0,)}),
+                    "variances": (0.1, 0.2),
+                },
+                center_shift=0.5,
+                class_activation="softmax",
+                background="first",
+            ),
+            skeleton=((0, 1), (3, 4)),
+        ),
+        "options": TWICE,
+    },
+    "distances": lambda: {
+        "graph": faces_graph(per_cell=2, columns=1),
+        "head": detection_head(
+            decoder=faces(
+                coding={"form": "distances", "strides": (8, 16), "anchors_per_cell": 2},
+                center_shift=0.0,
+                class_activation="sigmoid",
+                background="none",
+            ),
+            score_threshold=0.7,
+        ),
     },
     "text": lambda: {
         "graph": probability_map_graph(),
@@ -259,6 +447,57 @@ DECODED = [
     ("turned", "head.nms.iou_threshold", 0.35),
     ("turned", "head.nms.class_agnostic", True),
     ("turned", "head.nms.candidates", 50),
+    ("instances", "head.nms.kind", "mask"),
+    ("anchors v5", "head.decoder.layout.strides", [4]),
+    ("anchors v5", "head.decoder.layout.anchors", [[[12.0, 16.0], [30.0, 24.0], [50.0, 40.0]]]),
+    ("anchors v5", "head.decoder.layout.channel_order", "ahwc"),
+    ("anchors v5", "head.decoder.multi_label", True),
+    ("yolox", "head.decoder.strides", [16, 8]),
+    ("yolox", "head.decoder.activation", "sigmoid"),
+    ("yolox", "head.decoder.multi_label", True),
+    ("end to end", "head.decoder.unit", "pixel"),
+    ("end to end", "head.decoder.num_classes", 5),
+    ("ssd", "head.decoder.weights", [10.0, 10.0, 4.0, 5.0]),
+    ("ssd", "head.decoder.weights", [8.0, 10.0, 5.0, 5.0]),
+    ("ssd", "head.decoder.class_activation", "sigmoid"),
+    ("ssd", "head.decoder.background", "last"),
+    ("ssd", "head.decoder.background", "none"),
+    ("ssd", "head.decoder.clip_to_row", False),
+    ("ssd", "head.decoder.anchors.scales", [0.15, 0.3, 0.6]),
+    ("ssd", "head.decoder.anchors.levels", [{"stride": 8, "aspect_ratios": [3.0]}] * 2),
+    ("ssd", "head.decoder.anchors.step", "stride"),
+    ("retina", "head.decoder.max_log_scale", None),
+    ("retina", "head.decoder.max_log_scale", 0.3),
+    ("retina", "head.decoder.min_side", 12.0),
+    ("retina", "head.decoder.anchors.order", "size_major"),
+    ("retina", "head.decoder.anchors.rounding", "none"),
+    ("retina", "head.decoder.anchors.center_shift", 0.5),
+    ("retina", "head.decoder.anchors.step", "spread"),
+    ("retina", "head.decoder.classes", "deltas"),
+    ("retina", "head.decoder.deltas_per", "column"),
+    ("fcos", "head.decoder.strides", [16, 8]),
+    ("fcos", "head.decoder.step", "spread"),
+    ("fcos", "head.decoder.center_shift", 0.5),
+    ("fcos", "head.decoder.distance_unit", "pixel"),
+    ("fcos", "head.decoder.score", "product"),
+    ("fcos", "head.decoder.clip_to_row", False),
+    ("queries", "head.decoder.class_activation", "sigmoid"),
+    ("queries", "head.decoder.background", "first"),
+    ("queries", "head.decoder.background", "none"),
+    ("queries", "head.decoder.per", "query"),
+    ("queries", "head.decoder.top_k", 10),
+    ("priors", "head.decoder.coding.variances", [0.2, 0.2]),
+    ("priors", "head.decoder.coding.variances", [0.1, 0.3]),
+    ("priors", "head.decoder.coding.levels", [{"stride": 8, "min_sizes": [16.0]}, {"stride": 16, "min_sizes": [32.0]}]),
+    ("priors", "head.decoder.center_shift", 0.0),
+    ("priors", "head.decoder.class_activation", "none"),
+    ("priors", "head.decoder.background", "last"),
+    ("priors", "head.decoder.landmarks", None),
+    ("priors", "head.skeleton", [[0, 9]]),
+    ("distances", "head.decoder.coding.strides", [16, 8]),
+    ("distances", "head.decoder.coding.anchors_per_cell", 1),
+    ("distances", "head.decoder.center_shift", 0.5),
+    ("distances", "head.decoder.class_activation", "none"),
     ("text", "head.decoder.binarize_threshold", 0.4),
     ("text", "head.decoder.dilate", False),
     ("text", "head.decoder.unclip_ratio", 1.8),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipelines.errors import InvalidRequestError, ModelOutputError
 from pipelines.geometry import Affine, place
 from pipelines.options import PredictOptions
-from pipelines.specs import DflDecoded, SoftGaussianNms, SoftLinearNms, Stretch, YoloDfl
+from pipelines.specs import DflDecoded, MaskNms, SoftGaussianNms, SoftLinearNms, Stretch, YoloDfl
 from pipelines.tasks.detect import DetectionPipeline
 from pipelines.types import AnyArray, Detections
 from tests import reference
@@ -245,6 +245,26 @@ def test_the_threshold_of_masks_is_the_recipes() -> None:
 def test_nothing_found_has_no_masks_but_a_place_for_them() -> None:
     outputs = columns((64, 32, 16, 16, 0.0, 1, 0)) | {"prototypes": np.ones((2, 16, 32), np.float32)}
     assert run(outputs, decoder=dfl(MASKS)).masks == ()
+
+
+BY_MASK = MaskNms(kind="mask", iou_threshold=0.3, class_agnostic=False, candidates=1000)
+
+
+@pytest.mark.parametrize(
+    ("suppression", "count"),
+    [pytest.param(BY_MASK, 2, id="their pixels lie apart"), pytest.param(nms(), 1, id="their boxes are the same")],
+)
+def test_suppression_by_masks_keeps_two_objects_in_one_box(suppression: Any, count: int) -> None:
+    left = np.full((1, 16, 32), -1, np.float32)
+    left[0, :, :16] = 1
+    outputs = columns((64, 32, 16, 16, 0.9, 9, 0), (64, 32, 16, 16, 0.8, 0, 9))
+    found = run(outputs | {"prototypes": np.concatenate((left, -left))}, decoder=dfl(MASKS), nms=suppression)
+    assert len(found) == count
+
+
+def test_suppression_by_masks_needs_masks() -> None:
+    with pytest.raises(ValidationError, match="nms mask needs a decoder with masks"):
+        detection_head(nms=BY_MASK)
 
 
 ANGLE = {"extra": "angle"}

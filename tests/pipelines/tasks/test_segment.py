@@ -161,3 +161,109 @@ def test_a_threshold_is_refused_where_each_pixel_takes_its_best_class() -> None:
 def test_an_option_of_another_task_is_refused(options: PredictOptions) -> None:
     with pytest.raises(InvalidRequestError, match="does not apply to segmentation"):
         run(ramp(), options=options)
+
+
+# --- classes with thresholds, and logits resized before the activation ---------------------------------------------
+
+
+SOURCE_HW = (11, 17)
+CLASSES = ("background", "sky", "cup", "cat")
+
+
+def enlarge(maps: AnyArray, labels: tuple[str, ...] = CLASSES, **head: Any) -> SegmentationMap:
+    """Postprocess maps of a 4 x 6 row for an original of 11 x 17 pixels."""
+    head = {"activation": "softmax", "mask_resample": "opencv_linear"} | head
+    made = manifest(head=segmentation_head(**head), image=image_spec(fit=SAME), labels=labels)
+    return SegmentationPipeline(made).postprocess({"mask": maps}, place(SAME, SOURCE_HW), PredictOptions())
+
+
+def logits_of(seed: int, channels: int = 4) -> AnyArray:
+    return np.random.default_rng(seed).normal(0, 2, (channels, 4, 6)).astype(np.float32)
+
+
+def grown(maps: AnyArray) -> AnyArray:
+    """Each map at the original size."""
+    return np.stack([to_source(each, place(SAME, SOURCE_HW), "opencv_linear") for each in maps])
+
+
+def chosen(probabilities: AnyArray, thresholds: Any) -> AnyArray:
+    """For each pixel the best class above the background that reaches its threshold and beats the background."""
+    class_map = np.zeros(probabilities.shape[1:], np.uint8)
+    for row, column in np.ndindex(class_map.shape):
+        scores = probabilities[:, row, column]
+        able = [0, *(c for c in range(1, len(scores)) if scores[c] >= np.float32(thresholds[c - 1]))]
+        class_map[row, column] = max(able, key=lambda c: (scores[c], -c))
+    return class_map
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.floats(0, 1)] * 3))
+def test_a_class_below_its_own_threshold_leaves_the_pixel_to_the_next(seed: int, thresholds: Any) -> None:
+    found = enlarge(logits_of(seed), class_thresholds=thresholds)
+    np.testing.assert_array_equal(found.class_map, chosen(grown(softmax(logits_of(seed), axis=0)), thresholds))
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.floats(0.01, 1)] * 3))
+def test_sigmoid_classes_compete_with_a_background_that_has_no_map(seed: int, thresholds: Any) -> None:
+    found = enlarge(logits_of(seed, 3), activation="sigmoid", class_thresholds=thresholds)
+    maps = grown(sigmoid(logits_of(seed, 3)))
+    np.testing.assert_array_equal(found.class_map, chosen(np.concatenate((0 * maps[:1], maps)), thresholds))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_resized_logits_give_the_largest_resized_logit(seed: int) -> None:
+    found = enlarge(logits_of(seed), resized="logits")
+    resized = grown(logits_of(seed))
+    best = np.take_along_axis(resized, found.class_map[None].astype(np.int64), axis=0)[0]
+    # exp of float32: of two logits closer than its last bits either may win.
+    np.testing.assert_allclose(best, resized.max(axis=0), atol=1e-5)
+
+
+def test_resized_logits_are_probabilities_afterwards() -> None:
+    found = enlarge(logits_of(5), resized="logits", class_thresholds=(0.6, 0.6, 0.6))
+    np.testing.assert_array_equal(found.class_map, chosen(softmax(grown(logits_of(5)), axis=0), (0.6, 0.6, 0.6)))
+
+
+def test_sigmoid_of_resized_logits_competes_too() -> None:
+    found = enlarge(logits_of(6, 3), activation="sigmoid", resized="logits", class_thresholds=(0.5, 0.6, 0.7))
+    maps = sigmoid(grown(logits_of(6, 3)))
+    np.testing.assert_array_equal(found.class_map, chosen(np.concatenate((0 * maps[:1], maps)), (0.5, 0.6, 0.7)))
+
+
+def test_one_foreground_can_be_resized_as_a_logit() -> None:
+    logits = logits_of(7, 1)
+    found = enlarge(logits, ("background", "object"), activation="sigmoid", resized="logits")
+    np.testing.assert_array_equal(found.alpha, np.floor(sigmoid(grown(logits)[0]) * np.float32(255)))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_by_nearest_the_finished_labels_are_what_is_resized(seed: int) -> None:
+    labels = softmax(logits_of(seed), axis=0).argmax(axis=0).astype(np.uint8)
+    for resized in ("probabilities", "logits"):
+        found = enlarge(logits_of(seed), resized=resized, mask_resample="nearest")
+        np.testing.assert_array_equal(found.class_map, to_source(labels, place(SAME, SOURCE_HW), "nearest"))
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        ({"activation": "minmax", "resized": "logits"}, "resized must be probabilities"),
+        ({"activation": "none", "class_thresholds": (0.5,)}, "class_thresholds need activation softmax or sigmoid"),
+    ],
+    ids=["no logits", "no classes"],
+)
+def test_what_cannot_act_is_refused(head: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        segmentation_head(**head)
+
+
+def test_as_many_thresholds_as_classes_are_needed() -> None:
+    with pytest.raises(ModelOutputError, match="class_thresholds must be 3, one for each class"):
+        enlarge(logits_of(1), class_thresholds=(0.5, 0.5))
+
+
+def test_where_classes_compete_a_request_has_no_threshold() -> None:
+    pipeline = SegmentationPipeline(
+        manifest(head=segmentation_head(activation="sigmoid", class_thresholds=(0.5, 0.5)), labels=CLASSES[:3])
+    )
+    with pytest.raises(InvalidRequestError, match="score_threshold does not apply"):
+        pipeline.check(PredictOptions(score_threshold=0.4))
