@@ -44,8 +44,7 @@ class Cuts:
     """Where a detection or label can appear or vanish: the thresholds that were in force; ``None`` where there is none.
 
     ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``; boxes
-    that turn are compared by their own IoU. In a cascade these are the detector's, ``min_size_px`` is what a box's
-    shorter side was compared with, and ``objects`` are the second model's.
+    that turn are compared by their own IoU. ``min_size_px`` is what a cascade compared a box's shorter side with.
     """
 
     score_threshold: float | None = None
@@ -53,7 +52,6 @@ class Cuts:
     overlap: Callable[[AnyArray, AnyArray], NDArray[np.float64]] = iou_matrix
     max_detections: int | None = None
     min_size_px: float | None = None
-    objects: Cuts | None = None
 
 
 def compare_results(expected: Result, got: Result, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
@@ -67,7 +65,7 @@ def compare_results(expected: Result, got: Result, tolerance: ResultTolerance, c
     if isinstance(expected, Embedding) and isinstance(got, Embedding):
         return _compare_vectors(expected, got, tolerance)
     if isinstance(expected, CascadeResult) and isinstance(got, CascadeResult):
-        return _compare_cascades(expected, got, tolerance, cuts)
+        return compare_cascades(expected, got, tolerance, cuts, objects=(tolerance, Cuts()))
     raise TypeError(f"results must be of one type, got {type(expected).__name__} and {type(got).__name__}")
 
 
@@ -146,8 +144,15 @@ def _compare_detections(expected: Detections, got: Detections, tolerance: Result
     return Agreement(len(pairs), excluded)
 
 
-def _compare_cascades(expected: CascadeResult, got: CascadeResult, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
-    """The detections as they are, then what the second model says of those that both sides have."""
+def compare_cascades(
+    expected: CascadeResult,
+    got: CascadeResult,
+    tolerance: ResultTolerance,
+    cuts: Cuts,
+    *,
+    objects: tuple[ResultTolerance, Cuts],
+) -> Agreement:
+    """Compare the detections, then what the second model says of those that both sides have, by ``objects``."""
     found = _compare_detections(expected.detections, got.detections, tolerance, cuts)
     compared, excluded = found.compared, found.excluded
     if found.problem:
@@ -158,7 +163,7 @@ def _compare_cascades(expected: CascadeResult, got: CascadeResult, tolerance: Re
         ):
             excluded += 1  # the box lies at the edge of a pixel, which its crop has on one side and not on the other
             continue
-        nested = compare_results(expected.objects[i], got.objects[j], tolerance, cuts.objects or Cuts())
+        nested = compare_results(expected.objects[i], got.objects[j], *objects)
         compared, excluded = compared + nested.compared, excluded + nested.excluded
         if nested.problem:
             return Agreement(compared, excluded, f"object {i}: {nested.problem}")

@@ -11,6 +11,7 @@ import typer
 
 from pipelines.gate_replay import has_grid, replay_grid
 from pipelines.loader import load_package
+from pipelines.manifest import ModelManifest
 from pipelines.rerecord import find_drift, rerecord
 from pipelines.session import CPU, SessionOptions
 
@@ -35,7 +36,11 @@ def verify(
     with load_package(package, options=SessionOptions(providers=(provider,))) as model:
         manifest, report = model.manifest, model.golden
         assert report is not None  # load_package replays unless told not to
-        grid = replay_grid(manifest, model.folder, provider=provider) if has_grid(manifest) else None
+        grid = (
+            replay_grid(manifest, model.folder, provider=provider)
+            if isinstance(manifest, ModelManifest) and has_grid(manifest)
+            else None
+        )
         row = {
             "name": manifest.name,
             "version": manifest.version,

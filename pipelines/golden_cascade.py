@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.agreement import compare_results
+from pipelines.agreement import compare_cascades
 from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError
 from pipelines.golden import DECODED, GoldenReport, as_predict_options, cuts_of, read_record, read_result
 from pipelines.image import ImageLimits
@@ -18,6 +18,9 @@ from pipelines.types import AnyArray, CascadeResult
 if TYPE_CHECKING:
     from pipelines.agreement import Cuts
     from pipelines.tasks.cascade import CascadePipeline, CascadeSessions
+
+
+_AS_RECORDED = GoldenOptions(score_threshold=None, iou_threshold=None)
 
 
 def record_cascade(
@@ -53,7 +56,14 @@ def replay_cascade(
                 got = _answer(pipeline, sessions, (folder / sample.image).read_bytes(), option)
             except (ModelOutputError, ModelRunError) as error:
                 raise GoldenMismatchError(f"{where}: {DECODED} failed: {error}", step=DECODED) from error
-            agreement = compare_results(expected, got, golden.tolerance, _cuts(pipeline, option))
+            assert isinstance(expected, CascadeResult), "read as one"
+            agreement = compare_cascades(
+                expected,
+                got,
+                pipeline.detector.manifest.golden.tolerance,
+                _cuts(pipeline, option),
+                objects=(golden.tolerance, cuts_of(pipeline.second.manifest, _AS_RECORDED)),
+            )
             if agreement.problem:
                 raise GoldenMismatchError(
                     f"{where}: {DECODED} differs: {agreement.problem} (tolerance: {golden.tolerance.reason})",
@@ -88,9 +98,4 @@ def _cuts(pipeline: CascadePipeline, option: GoldenOptions) -> Cuts:
     head = pipeline.manifest.head
     detector = cuts_of(pipeline.detector.manifest, option)
     most = min(head.max_objects, detector.max_detections or head.max_objects)
-    return replace(
-        detector,
-        max_detections=most,
-        min_size_px=head.min_size_px or None,
-        objects=cuts_of(pipeline.second.manifest, GoldenOptions(score_threshold=None, iou_threshold=None)),
-    )
+    return replace(detector, max_detections=most, min_size_px=head.min_size_px or None)

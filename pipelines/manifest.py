@@ -116,8 +116,8 @@ class CascadeGolden(Spec):
         recorded_with: versions and script of the recording.
         options: each sample is decoded once with each; they act on the detector.
         samples: one to four.
-        tolerance: of the comparison. A box that moves by a fraction of a pixel may move its crop by a whole one, so the
-            second model's results have a tolerance of their own here.
+        tolerance: of the second model's results; detections are compared as the detector's package says. A box that
+            moves by a fraction of a pixel may move its crop by a whole one, so these need one of their own.
     """
 
     reference: Literal["torch", "upstream", "onnxruntime"]

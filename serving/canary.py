@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 from pipelines.golden import GoldenReport, replay
 from pipelines.image import ImageLimits
 from pipelines.loader import LoadedModel
+from pipelines.manifest import GoldenSample
 from pipelines.types import AnyArray
 
 
@@ -19,7 +21,7 @@ class Canary:
     def __init__(self, loaded: LoadedModel) -> None:
         """Read the samples of a package; raises OSError where one cannot be read."""
         self._loaded = loaded
-        self._files = _in_memory(loaded)
+        self._files = golden_in_memory(loaded.folder, loaded.manifest.golden.samples)
 
     def replay(self) -> GoldenReport:
         """Replay on the session that serves; raises GoldenMismatchError, or whatever the session raises.
@@ -36,11 +38,11 @@ class Canary:
         return pipeline.preprocess(pipeline.decode(image, ImageLimits()))[0]
 
 
-def _in_memory(loaded: LoadedModel) -> Path:
+def golden_in_memory(folder: Path, samples: Iterable[GoldenSample]) -> Path:
     """The golden files as an archive in memory; ``zipfile.Path`` opens and reads as ``Path`` does."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        for sample in loaded.manifest.golden.samples:
+        for sample in samples:
             for name in (sample.image, sample.record):
-                archive.writestr(name, (loaded.folder / name).read_bytes())
+                archive.writestr(name, (folder / name).read_bytes())
     return cast(Path, zipfile.Path(zipfile.ZipFile(data)))

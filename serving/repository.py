@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipelines.errors import ManifestError, OcellaError, PackageError
-from pipelines.manifest import MANIFEST_FILE, NAME_PATTERN, ModelManifest, read_manifest
+from pipelines.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, read_manifest
 from serving.deploy import Deploy, DeployError, chosen_versions, read_deploy
 from serving.settings import StartError
 from serving.signature import is_whole
@@ -102,7 +102,7 @@ def survey(folders: Iterable[Path], *, served: Served | None = None) -> tuple[Mo
     return tuple(models)
 
 
-def check_identity(candidate: Candidate) -> ModelManifest:
+def check_identity(candidate: Candidate) -> Manifest:
     """The package's manifest; raises PackageError unless its name and version are those of its folders."""
     manifest = read_manifest(candidate.folder)
     if (manifest.name, manifest.version) != (candidate.name, candidate.version):
