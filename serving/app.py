@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from prometheus_client import disable_created_metrics
+from prometheus_client import disable_created_metrics, generate_latest
 
 from pipelines.image import ImageLimits
 from serving.calls import Calls
@@ -27,12 +26,16 @@ from serving.judge import Judge
 from serving.lifecycle import Lifecycle
 from serving.loading import Loader
 from serving.malloc import keep_large_blocks
+from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
 from serving.oip.parts import service_parts
 from serving.oip.service import InferenceService
 from serving.ports import bind
+from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.repository import embedded_repository
 from serving.settings import Settings, StartError, check_exposure
+from serving.signals import stop_on_signals
+from serving.snapshot import Snapshot
 from serving.swap import Swap
 from serving.threads import Threads
 from serving.vision import Vision, VisionParts
@@ -78,7 +81,8 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     """
     check_exposure(settings)
     _tune_process()
-    cores, catalog, metrics = usable_cores(), Catalog(), Metrics()
+    cores = max(1, usable_cores() // settings.processes)
+    catalog, metrics = Catalog(), Metrics()
     swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
     loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
     lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, judge, cores=cores)
@@ -89,8 +93,10 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
-        app = build_app(catalog, metrics, allowed_hosts=allowed_hosts(settings.host), is_alive=lambda: guard.alive)
-        listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP"))
+        probes = await stack.enter_async_context(_probes(settings, catalog, metrics, guard))
+        app = build_app(probes, allowed_hosts=allowed_hosts(settings.host))
+        shared = settings.member_of is not None
+        listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP", shared=shared))
         http = await stack.enter_async_context(HttpServer(app, listener))
         calls = Calls(catalog, metrics, on_outcome=guard.record)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
@@ -102,6 +108,20 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         if settings.watch:
             await stack.enter_async_context(Watcher(lifecycle, interval_s=settings.watch_interval_s))
         yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, lifecycle)
+
+
+@asynccontextmanager
+async def _probes(settings: Settings, catalog: Catalog, metrics: Metrics, guard: Guard) -> AsyncIterator[Probes]:
+    """What the probes of HTTP look at; one of several processes also tells of itself."""
+    if settings.member_of is None:
+        yield OwnProbes(catalog, metrics.registry, is_alive=lambda: guard.alive)
+        return
+
+    def tell() -> Snapshot:
+        return state_of(catalog, alive=guard.alive, metrics=generate_latest(metrics.registry).decode())
+
+    async with telling(socket_of(settings.member_of, settings.member), tell):
+        yield SharedProbes(settings.member_of / ALL)
 
 
 def _guard_policy(settings: Settings) -> GuardPolicy:
@@ -117,7 +137,7 @@ def _guard_policy(settings: Settings) -> GuardPolicy:
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises StartError."""
     async with listening(settings) as server:
-        stopped = asyncio.create_task(_stop_on_signals().wait())
+        stopped = asyncio.create_task(stop_on_signals().wait())
         load = asyncio.create_task(server.load())
         announce(f"gRPC on {server.grpc_address}, HTTP on {server.http_address}")
         try:
@@ -179,18 +199,3 @@ async def _until_quiet(calls: Calls) -> None:
         await asyncio.sleep(QUIET_S)
         if calls.arrived == seen:
             return
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Set at the first SIGTERM or SIGINT; then both get their ordinary meaning back."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    def first() -> None:
-        stop.set()
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-    for number in signals:
-        loop.add_signal_handler(number, first)
-    return stop

@@ -44,6 +44,13 @@ def serve(
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
     ] = None,
+    watch: Annotated[
+        bool | None, typer.Option("--watch", help="Follow changes in the folders of models while serving.")
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that share the ports; each loads every model; default 1."),
+    ] = None,
     admin: Annotated[
         bool | None, typer.Option("--admin", help="Let callers load and unload models and change the log.")
     ] = None,
@@ -59,7 +66,6 @@ def serve(
     Example: ocella serve --models ~/.cache/ocella/models --port 8001 --http-port 8000
     """
     _silence_grpc()
-    from serving.app import serve as serve_until_stopped
     from serving.settings import read_settings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
@@ -69,9 +75,15 @@ def serve(
         port=port,
         http_port=http_port,
         insecure=insecure,
+        watch=watch,
+        processes=processes,
         admin=admin,
         allow_shared_memory=allow_shared_memory,
     )
+    if settings.processes > 1:
+        from serving.processes import serve_with_processes as serve_until_stopped
+    else:
+        from serving.app import serve as serve_until_stopped
     asyncio.run(serve_until_stopped(settings, _announce))
 
 

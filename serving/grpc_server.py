@@ -33,12 +33,14 @@ def build_grpc_server(
 
     Raises StartError where the port is busy.
     """
-    bind(settings.host, settings.port, protocol="gRPC").close()  # where it is busy, gRPC itself says so in a page
+    shared = settings.member_of is not None
+    if not shared:
+        bind(settings.host, settings.port, protocol="gRPC").close()  # where it is busy, gRPC itself says so in a page
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),  # answers are bounded by the pixels of their image
-            ("grpc.so_reuseport", 0),  # with it a second server would take half of the first one's calls
+            ("grpc.so_reuseport", int(shared)),  # unasked, a second server would take half of the first one's calls
         )
     )
     server.add_generic_rpc_handlers((vision_handlers(vision), inference_handlers(inference, METHODS)))

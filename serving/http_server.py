@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
 import uvicorn
-from prometheus_client import exposition
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -17,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from serving.catalog import Catalog
-from serving.metrics import Metrics
+from serving.probes import Probes
 from serving.settings import is_loopback
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -26,29 +24,26 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _STOP_S = 2
 
 
-def build_app(
-    catalog: Catalog, metrics: Metrics, *, allowed_hosts: tuple[str, ...], is_alive: Callable[[], bool]
-) -> Starlette:
-    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer).
+def build_app(probes: Probes, *, allowed_hosts: tuple[str, ...]) -> Starlette:
+    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer)."""
 
-    ``is_alive``: whether the process need not be restarted.
-    """
-
-    def scrape(request: Request) -> Response:  # not async: Starlette runs it on a thread
-        encode, content_type = exposition.choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), headers={"content-type": content_type})
+    async def scrape(request: Request) -> Response:
+        text, content_type = await probes.scrape(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
     async def live(_: Request) -> Response:
-        if is_alive():
+        if (await probes.state()).alive:
             return PlainTextResponse("ok\n")
         return PlainTextResponse("runs of a model hang again and again: restart this process\n", status_code=503)
 
     async def ready(_: Request) -> Response:
-        is_ready = bool(catalog.is_serving(""))
-        statuses = catalog.statuses()
-        answering = sum(status.ready for status in statuses)
-        body = {"ready": is_ready, "models_ready": answering, "models_not_ready": len(statuses) - answering}
-        return JSONResponse(body, status_code=200 if is_ready else 503)
+        state = await probes.state()
+        body = {
+            "ready": state.ready,
+            "models_ready": state.models_ready,
+            "models_not_ready": state.models_not_ready,
+        }
+        return JSONResponse(body, status_code=200 if state.ready else 503)
 
     return Starlette(
         routes=[Route("/metrics", scrape), Route("/healthz", live), Route("/readyz", ready)],

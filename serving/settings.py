@@ -36,6 +36,9 @@ class Settings(BaseSettings):
         grace_s: longest time that a stop waits for requests in flight.
         max_image_bytes: of one encoded image.
         max_image_pixels: of one decoded image.
+        processes: that share the ports; each loads every model.
+        member_of: folder of sockets, in a process that shares the ports; set by its supervisor.
+        member: number of this process among those; set by its supervisor.
         watch: follow changes in the folders of models.
         watch_interval_s: between two looks at them.
         load_timeout_s: longest time that loading one version may take.
@@ -59,6 +62,9 @@ class Settings(BaseSettings):
     admin: bool = False
     allow_shared_memory: bool = False
     grace_s: Annotated[float, Field(ge=0)] = 30.0
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    member_of: Path | None = None
+    member: int = 0
     watch: bool = False
     watch_interval_s: Annotated[float, Field(gt=0)] = 2.0
     load_timeout_s: Annotated[float, Field(gt=0)] = 600.0
