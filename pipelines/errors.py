@@ -54,11 +54,12 @@ class DeadlineExceededError(OcellaError):
 
 
 class OverloadedError(OcellaError):
-    """The bounded queue is full; ``retry_after_s`` is the hint for the caller."""
+    """There is no room for the request; ``retry_after_s`` is the hint for the caller, ``reason`` one of a few words."""
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    def __init__(self, message: str, *, retry_after_s: float, reason: str = "overloaded") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class ServiceUnavailableError(OcellaError):

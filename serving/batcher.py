@@ -1,25 +1,24 @@
-"""Gathers the rows of concurrent requests into batches, and bounds how many requests are inside."""
+"""Gathers the rows of concurrent requests into runs, and ends runs that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, TypeVar
 
-from pipelines.errors import DeadlineExceededError, InvalidRequestError, OverloadedError
-from pipelines.session import RunControl
+from pipelines.errors import DeadlineExceededError
 from pipelines.types import AnyArray
-from serving.executor import BatchOutputs
+from serving.admission import Admission, Bounds, Place
+from serving.estimate import ServiceTimes
+from serving.executor import Parts, Run
+from serving.fairness import FairQueue, Priority
 from serving.rows import BatchKey, Rows
 
-_FIRST_GUESS_S = 0.05
-_MIN_RETRY_S = 0.01
-_NEWEST_WEIGHT = 0.2
+T = TypeVar("T")
+MAX_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,21 +29,43 @@ class BatchPolicy:
         slots: batches that run at once.
         max_size: most rows in a batch.
         max_delay_ms: longest time that a row waits for others while a slot is free.
-        max_queue: requests that may be inside beyond the ``slots * max_size`` that can run.
+        max_queue: rows that may be inside beyond the ``slots * max_size`` that can run.
+        max_queue_bytes: of encoded images and tensors that may be inside.
     """
 
     slots: int
     max_size: int
     max_delay_ms: float
     max_queue: int
+    max_queue_bytes: int = MAX_BYTES
 
     @property
     def capacity(self) -> int:
-        """Most requests that may be inside."""
+        """Most rows that may be inside."""
         return self.slots * self.max_size + self.max_queue
 
 
-@dataclass(frozen=True, eq=False)
+class RunsBatches(Protocol):
+    """What runs batches; see ``serving.executor.Executor``."""
+
+    def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
+        """Run parts of one batch key together."""
+        ...
+
+    def call(self, job: Callable[[Run], T], run: Run) -> asyncio.Future[T]:
+        """Do on a run thread what holds a run in its middle."""
+        ...
+
+
+class RunMeter(Protocol):
+    """Told of each run; see ``serving.metrics.ModelMeter``."""
+
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+        """A run is over; ``wasted_s``: its seconds by the share of its rows that nobody waits for any more."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class PartOutputs:
     """The outputs of a part's rows, batch axis first, and the seconds of the run that gave them."""
 
@@ -52,168 +73,264 @@ class PartOutputs:
     inference_s: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    rows: Rows
-    key: BatchKey
-    deadline: float
-    since: float
-    answer: asyncio.Future[PartOutputs]
+class _Entry:
+    """Rows of one place that wait, or run."""
+
+    __slots__ = ("answer", "key", "place", "rows", "since", "under_way")
+
+    def __init__(self, rows: Rows, place: Place, answer: asyncio.Future[PartOutputs], since: float) -> None:
+        self.rows, self.place, self.answer, self.since = rows, place, answer, since
+        self.key: BatchKey = rows.batch_key()
+        self.under_way: _UnderWay | None = None
+
+
+class _UnderWay:
+    """A run under way, and how many still wait for it."""
+
+    __slots__ = ("run", "waiting")
+
+    def __init__(self, waiting: int) -> None:
+        self.run = Run()
+        self.waiting = waiting
+
+    def one_left(self) -> None:
+        """One of those that wait has gone; the last one ends the run."""
+        self.waiting -= 1
+        if self.waiting == 0:
+            self.run.terminate()
+
+
+class _Bucket:
+    """Waiting rows that may share a run; ``since``: when it came to be or was last served."""
+
+    __slots__ = ("queue", "rows", "since")
+
+    def __init__(self, since: float) -> None:
+        self.queue: FairQueue[_Entry] = FairQueue()
+        self.rows = 0
+        self.since = since
 
 
 class Batcher:
     """The queue in front of one model version; it belongs to one event loop.
 
     Work-conserving: whatever waits leaves when a slot is free, split evenly between the free slots, so that a batch
-    forms only while the slots are busy. Rows of one shape batch together, whatever the size of their images.
+    forms only while the slots are busy. Rows of one shape batch together, whatever the size of their images; shapes
+    take turns.
 
     Attributes:
         policy: as given.
-        inside: requests that hold a place.
+        admission: holds the places.
+        times: what its stages take.
         queue_depth: rows that wait for a slot.
     """
 
-    def __init__(
-        self,
-        execute: Callable[[Sequence[Rows], RunControl], asyncio.Future[BatchOutputs]],
-        policy: BatchPolicy,
-        *,
-        on_batch: Callable[[int], None],
-    ) -> None:
-        """``execute`` runs rows of one batch key; ``on_batch`` is told the size of each batch."""
+    def __init__(self, executor: RunsBatches, policy: BatchPolicy, *, meter: RunMeter, pixel_threads: int = 1) -> None:
+        """``pixel_threads`` prepare images for it; made inside the loop that it belongs to."""
         self.policy = policy
-        self.inside = 0
+        self.times = ServiceTimes(slots=policy.slots, max_size=policy.max_size, pixel_threads=pixel_threads)
+        self._loop = asyncio.get_running_loop()
+        # The next batch of each slot, and one image in each pixel thread.
+        window = policy.slots * policy.max_size + pixel_threads
+        bounds = Bounds(rows=policy.capacity, bytes=policy.max_queue_bytes, window=window)
+        self.admission = Admission(bounds, self.times, clock=self._loop.time)
         self.queue_depth = 0
-        self._execute = execute
-        self._on_batch = on_batch
-        self._buckets: dict[BatchKey, deque[_Waiting]] = {}
+        self._executor = executor
+        self._meter = meter
+        self._buckets: dict[BatchKey, _Bucket] = {}
         self._free_slots = policy.slots
         self._dispatch_due = False
-        self._row_s = _FIRST_GUESS_S
 
-    @contextmanager
-    def admit(self, rows: int = 1) -> Iterator[None]:
-        """Hold the places of a request's rows, from before their decoding to their answer.
+    @property
+    def inside(self) -> int:
+        """Rows that hold a place."""
+        return self.admission.inside
 
-        Raises InvalidRequestError for more rows than there are places, OverloadedError where too many are taken.
+    async def run(self, rows: Rows, place: Place) -> PartOutputs:
+        """Run rows, at most ``max_size``, inside some batch.
+
+        Dropped before its run where the place's deadline leaves too little time for one, with DeadlineExceededError,
+        or where the caller is cancelled. A batch that fails fails each of its rows with the same error, and no other.
         """
-        if rows > self.policy.capacity:
-            raise InvalidRequestError(f"a request must have at most {self.policy.capacity} rows, got {rows}")
-        if self.inside + rows > self.policy.capacity:
-            raise OverloadedError(
-                f"at most {self.policy.capacity} requests may be inside, {self.inside} are",
-                retry_after_s=self._retry_after_s(),
-            )
-        self.inside += rows
-        try:
-            yield
-        finally:
-            self.inside -= rows
-
-    async def run(self, rows: Rows, *, deadline: float = math.inf) -> PartOutputs:
-        """Run rows, at most ``max_size``, inside some batch; the caller holds a place.
-
-        Dropped before its run where ``deadline`` (monotonic seconds) has passed, with DeadlineExceededError, or where
-        the caller is cancelled. A batch that fails fails each of its rows with the same error, and no other.
-        """
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(rows, rows.batch_key(), deadline, time.monotonic(), loop.create_future())
-        self._buckets.setdefault(waiting.key, deque()).append(waiting)
+        answer: asyncio.Future[PartOutputs] = self._loop.create_future()
+        entry = _Entry(rows, place, answer, self._loop.time())
+        bucket = self._buckets.get(entry.key)
+        if bucket is None:
+            bucket = self._buckets[entry.key] = _Bucket(entry.since)
+        bucket.queue.push(entry, priority=place.claim.priority, client=place.claim.client)
+        bucket.rows += rows.count
         self.queue_depth += rows.count
+        place.waiter = answer
         self._dispatch_soon()
         try:
-            return await waiting.answer
-        except asyncio.CancelledError:
-            self._forget(waiting)
-            if waiting.answer.done() and not waiting.answer.cancelled():
-                waiting.answer.exception()  # seen: it came in the same turn of the loop as the cancellation
+            return await answer
+        except BaseException:
+            self._forget(entry)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen: it came in the same turn of the loop as a cancellation
             raise
+
+    def may_run_alone(self) -> bool:
+        """Whether a slot is free and nothing is on its way to it: then ``run_alone`` takes nobody's turn."""
+        return bool(
+            self._free_slots
+            and not self._buckets
+            and not self.admission.in_window
+            and not self.policy.max_delay_ms
+            and not self._dispatch_due
+        )
+
+    async def run_alone(self, job: Callable[[Run], T], place: Place) -> T:
+        """Do everything for one image on a run thread, which saves two of three ways between threads.
+
+        Only while ``may_run_alone``. A caller that is cancelled ends the run.
+        """
+        self._free_slots -= 1
+        self.admission.started(place, 1)
+        under_way = _UnderWay(1)
+        answer: asyncio.Future[T] = self._loop.create_future()
+        done = self._executor.call(job, under_way.run)
+        done.add_done_callback(partial(self._finish_alone, place, under_way, answer))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            under_way.one_left()
+            if answer.done() and not answer.cancelled():
+                answer.exception()
+            raise
+
+    def _finish_alone(
+        self, place: Place, under_way: _UnderWay, answer: asyncio.Future[T], done: asyncio.Future[T]
+    ) -> None:
+        self._slot_free()
+        run, gone = under_way.run, answer.done()
+        self.admission.ended(place, 1)
+        error = None if done.cancelled() else done.exception()
+        self._count(run, 1, wasted_share=float(gone), failed=error is not None or done.cancelled())
+        if gone:
+            return
+        if done.cancelled():
+            answer.cancel()
+        elif error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(done.result())
 
     def _dispatch_soon(self) -> None:
         """Dispatch after the rows that arrive in this turn of the loop, so that they are split as one."""
         if not self._dispatch_due:
             self._dispatch_due = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         self._dispatch_due = False
-        now = time.monotonic()
-        self._drop_expired(now)
+        now = self._loop.time()
         while self._free_slots:
-            key = self._due_key(now)
-            if key is None:
+            bucket = self._due_bucket(now)
+            if bucket is None:
                 return
-            self._start(self._take(key))
+            batch = self._take(bucket, now)
+            if batch:
+                self._start(batch)
 
-    def _take(self, key: BatchKey) -> list[_Waiting]:
-        """Take a batch out of a bucket: an even share of its rows for each free slot, ``max_size`` at most."""
-        bucket = self._buckets[key]
-        share = min(self.policy.max_size, math.ceil(_count(bucket) / self._free_slots))
-        batch = [bucket.popleft()]
-        size = batch[0].rows.count
-        while bucket and size + bucket[0].rows.count <= share:
-            batch.append(bucket.popleft())
-            size += batch[-1].rows.count
-        self.queue_depth -= size
-        if not bucket:
+    def _due_bucket(self, now: float) -> _Bucket | None:
+        """Of the buckets that need not wait for more rows the one that was served least recently, high ones first."""
+        delay_s = self.policy.max_delay_ms / 1000
+        if len(self._buckets) == 1 and not delay_s:
+            return next(iter(self._buckets.values()))
+        due, next_due = [], math.inf
+        for bucket in self._buckets.values():
+            oldest = min(entry.since for entry in bucket.queue.heads()) if delay_s else -math.inf
+            if bucket.rows >= self.policy.max_size or oldest + delay_s <= now:
+                due.append(bucket)
+            next_due = min(next_due, oldest + delay_s)
+        if not due:
+            if next_due < math.inf:
+                self._loop.call_at(next_due, self._dispatch_soon)
+            return None
+        return min(
+            due, key=lambda bucket: (bucket.queue.peek().place.claim.priority is not Priority.HIGH, bucket.since)
+        )
+
+    def _take(self, bucket: _Bucket, now: float) -> list[_Entry]:
+        """Take a batch: an even share of the bucket's rows for each free slot, without those that are too late."""
+        share = min(self.policy.max_size, math.ceil(bucket.rows / self._free_slots))
+        batch: list[_Entry] = []
+        size = 0
+        key = bucket.queue.peek().key
+        while bucket.queue and (not batch or size + bucket.queue.peek().rows.count <= share):
+            entry = bucket.queue.pop()
+            bucket.rows -= entry.rows.count
+            self.queue_depth -= entry.rows.count
+            if self._is_too_late(entry, now):
+                entry.answer.set_exception(DeadlineExceededError("the deadline passed while the request waited"))
+            elif not entry.answer.done():
+                batch.append(entry)
+                size += entry.rows.count
+        bucket.since = now
+        if not bucket.queue:
             del self._buckets[key]
         return batch
 
-    def _due_key(self, now: float) -> BatchKey | None:
-        """The shape whose oldest row waits longest, of those that need not wait for more rows."""
-        if not self._buckets:
-            return None
-        delay_s = self.policy.max_delay_ms / 1000
-        by_age = sorted(self._buckets.items(), key=lambda item: item[1][0].since)
-        for key, bucket in by_age:
-            if _count(bucket) >= self.policy.max_size or now - bucket[0].since >= delay_s:
-                return key
-        oldest = by_age[0][1][0].since
-        asyncio.get_running_loop().call_later(oldest + delay_s - now, self._dispatch_soon)
-        return None
+    def _is_too_late(self, entry: _Entry, now: float) -> bool:
+        deadline = entry.place.claim.deadline
+        if deadline == math.inf or entry.answer.done():
+            return False
+        least_s = self.times.least_run_s(entry.rows.count) if self.times.is_fresh(now) else 0.0
+        return deadline <= now + least_s
 
-    def _start(self, batch: list[_Waiting]) -> None:
+    def _start(self, batch: list[_Entry]) -> None:
         self._free_slots -= 1
-        self._on_batch(_count(batch))
-        run = self._execute([waiting.rows for waiting in batch], RunControl())
-        run.add_done_callback(partial(self._finish, batch))
+        under_way = _UnderWay(len(batch))
+        for entry in batch:
+            entry.under_way = under_way
+            entry.place.waiter = None
+            self.admission.started(entry.place, entry.rows.count)
+        done = self._executor.submit([entry.rows for entry in batch], under_way.run)
+        done.add_done_callback(partial(self._finish, batch, under_way.run))
 
-    def _finish(self, batch: list[_Waiting], run: asyncio.Future[BatchOutputs]) -> None:
-        self._free_slots += 1
-        self._dispatch_soon()
-        error = run.exception()
-        if error is None:
-            outputs = run.result()
-            self._row_s += _NEWEST_WEIGHT * (outputs.seconds / _count(batch) - self._row_s)
-        for i, waiting in enumerate(batch):
-            if waiting.answer.done():
+    def _finish(self, batch: list[_Entry], run: Run, done: asyncio.Future[Parts]) -> None:
+        self._slot_free()
+        rows = _count(batch)
+        gone = sum(entry.rows.count for entry in batch if entry.answer.done())
+        error = None if done.cancelled() else done.exception()
+        self._count(run, rows, wasted_share=gone / rows, failed=error is not None or done.cancelled())
+        for i, entry in enumerate(batch):
+            self.admission.ended(entry.place, entry.rows.count)
+            if entry.answer.done():
                 continue
-            if error is None:
-                waiting.answer.set_result(PartOutputs(outputs.parts[i], outputs.seconds))
+            if done.cancelled():
+                entry.answer.cancel()
+            elif error is not None:
+                entry.answer.set_exception(error)
             else:
-                waiting.answer.set_exception(error)
+                entry.answer.set_result(PartOutputs(done.result()[i], run.seconds))
 
-    def _drop_expired(self, now: float) -> None:
-        expired = [waiting for bucket in self._buckets.values() for waiting in bucket if waiting.deadline <= now]
-        for waiting in expired:
-            self._forget(waiting)
-            if not waiting.answer.done():
-                waiting.answer.set_exception(DeadlineExceededError("the deadline passed while the request waited"))
+    def _slot_free(self) -> None:
+        self._free_slots += 1
+        if self._buckets:
+            self._dispatch_soon()
 
-    def _forget(self, waiting: _Waiting) -> None:
-        """Take a row out of the queue, if it is still there."""
-        bucket = self._buckets.get(waiting.key, deque())
-        if waiting in bucket:
-            bucket.remove(waiting)
-            self.queue_depth -= waiting.rows.count
-            if not bucket:
-                del self._buckets[waiting.key]
+    def _count(self, run: Run, rows: int, *, wasted_share: float, failed: bool) -> None:
+        if not run.seconds:  # it never began: its image was none, or everybody had left
+            return
+        if not failed:
+            self.times.ran(rows, run.seconds, now=self._loop.time())
+        self._meter.ran(rows, run.seconds, wasted_s=run.seconds * wasted_share, terminated=failed and run.terminated)
 
-    def _retry_after_s(self) -> float:
-        """Time until about half of what is inside will have left."""
-        return max(_MIN_RETRY_S, self.inside * self._row_s / self.policy.slots / 2)
+    def _forget(self, entry: _Entry) -> None:
+        """Its caller is gone: take it out of the queue, or out of those that wait for its run."""
+        if entry.under_way is not None:
+            entry.under_way.one_left()
+            return
+        bucket, claim = self._buckets.get(entry.key), entry.place.claim
+        if bucket is not None and bucket.queue.remove(entry, priority=claim.priority, client=claim.client):
+            bucket.rows -= entry.rows.count
+            self.queue_depth -= entry.rows.count
+            if not bucket.queue:
+                del self._buckets[entry.key]
 
 
-def _count(waiting: Iterable[_Waiting]) -> int:
+def _count(batch: Iterable[_Entry]) -> int:
     """Rows of all of them."""
-    return sum(one.rows.count for one in waiting)
+    return sum(entry.rows.count for entry in batch)

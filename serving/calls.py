@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
@@ -16,7 +16,7 @@ from serving.catalog import Catalog
 from serving.metrics import Metrics
 from serving.status import UNLISTED, Failure, failure_of, is_listed
 
-REJECTIONS = {OverloadedError: "overloaded", DrainingError: "draining", ModelNotReadyError: "not_ready"}
+REJECTIONS: Mapping[type[Exception], str] = {DrainingError: "draining", ModelNotReadyError: "not_ready"}
 # A client's clock starts before ours: at its deadline it cancels this much before the one that we know, or less.
 SLACK_S = 0.02
 # Methods that say what a model is without running it: their success says nothing of how it runs.
@@ -77,7 +77,9 @@ class Calls:
         except Exception as error:  # noqa: BLE001, the table decides what the caller is told
             failure = self._failure(error, method, model)
             meter.done(failure.status.grpc.name, time.monotonic() - start)
-            if type(error) in REJECTIONS:
+            if isinstance(error, OverloadedError):
+                meter.rejected(error.reason)
+            elif type(error) in REJECTIONS:
                 meter.rejected(REJECTIONS[type(error)])
             if failure.status is UNLISTED:
                 self._tell(labels, ok=False)

@@ -8,32 +8,39 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TypeVar
 
 import numpy as np
 
 from pipelines.errors import DeadlineExceededError, DrainingError
-from pipelines.geometry import Affine
 from pipelines.image import ImageLimits
 from pipelines.options import PredictOptions
-from pipelines.tasks import Pipeline
-from pipelines.types import AnyArray, Result
-from serving.batcher import PartOutputs
+from pipelines.types import AnyArray
+from serving.admission import Claim, Place
+from serving.batcher import Batcher
+from serving.cascade import CascadeWork, ServedCascade
 from serving.catalog import Catalog, ModelStatus
-from serving.rows import Rows, split_part
+from serving.executor import Run
+from serving.fairness import Priority
+from serving.pixels import Answer, Finisher, Timings, prepare
+from serving.rows import Rows, first_rows, split_part
 from serving.served import ServedModel
 from serving.threads import Threads
 
+__all__ = [
+    "NO_OPTIONS",
+    "Answer",
+    "DataPlane",
+    "Description",
+    "InferAnswer",
+    "InferCall",
+    "PredictCall",
+    "Priority",
+    "Timings",
+]
+
 NO_OPTIONS = PredictOptions()
 T = TypeVar("T")
-
-
-class Priority(IntEnum):
-    """Whose rows go first; the numbers are those of the ``priority`` parameter of Triton's requests."""
-
-    HIGH = 1
-    NORMAL = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,36 +109,6 @@ class InferAnswer:
 
 
 @dataclass(frozen=True)
-class Timings:
-    """Seconds by stage; ``queue_s`` is all that was waiting: for a thread, for a free run, for the event loop."""
-
-    decode_s: float
-    preprocess_s: float
-    queue_s: float
-    inference_s: float
-    postprocess_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """The result for one image.
-
-    Attributes:
-        model: name of the model that answered.
-        version: of the model that answered.
-        image_hw: size of the image after its EXIF orientation.
-        result: by the model's task.
-        timings: of the stages up to the result.
-    """
-
-    model: str
-    version: int
-    image_hw: tuple[int, int]
-    result: Result
-    timings: Timings
-
-
-@dataclass(frozen=True)
 class Description:
     """What a model version is and how it is run; ``golden`` is what its replay at load proved."""
 
@@ -143,15 +120,6 @@ class Description:
     golden: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    row: AnyArray
-    affine: Affine
-    image_hw: tuple[int, int]
-    decode_s: float
-    preprocess_s: float
-
-
 class DataPlane:
     """The one thing that transports call; it belongs to one event loop, and computes on ``pixels`` alone."""
 
@@ -160,7 +128,7 @@ class DataPlane:
         self._catalog = catalog
         self._pixels = pixels
         self._limits = limits
-        self._inside: set[asyncio.Timeout] = set()
+        self._bounds: set[asyncio.Timeout] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._aborted = False
@@ -172,66 +140,22 @@ class DataPlane:
         ImageDecodeError, ImageTooLargeError, DeadlineExceededError, and whatever a faulty model raises.
         """
         model = self._catalog.find(call.model, call.version)
-        model.pipeline.check(call.options)
-        with model.batcher.admit():
-            async with self._bounded(call.deadline):
-                return await self._predict(model, call, serialize)
-
-    async def infer(self, call: InferCall) -> InferAnswer:
-        """Run the graph itself; rows batch with those of other requests, of images, too.
-
-        Raises UnknownModelError, ModelNotReadyError, DrainingError, InvalidRequestError, OverloadedError,
-        DeadlineExceededError, and whatever a faulty model raises.
-        """
-        model = self._catalog.find(call.model, call.version)
-        rows = model.contract.rows(call.tensors, call.outputs)
-        with model.batcher.admit(rows.count):
-            async with self._bounded(call.deadline):
-                return await self._infer(model, call, rows)
-
-    @asynccontextmanager
-    async def _bounded(self, deadline: float) -> AsyncIterator[None]:
-        """Count a request as inside, and end it at its deadline or at an abort."""
-        bound = asyncio.timeout_at(None if math.isinf(deadline) else deadline)
-        self._enter(bound)
-        try:
-            async with bound:
-                if deadline <= time.monotonic():
-                    raise DeadlineExceededError("the deadline passed before the request arrived")
-                yield
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            if self._aborted:
-                raise DrainingError("the server stopped before the answer was ready") from None
-            raise DeadlineExceededError("the deadline passed before the answer was ready") from None
-        finally:
-            self._leave(bound)
-
-    async def _infer(self, model: ServedModel, call: InferCall, rows: Rows) -> InferAnswer:
-        arrival = time.monotonic()
-        parts = split_part(rows, model.policy.max_size)
-        if len(parts) == 1:
-            ran = await model.batcher.run(rows, deadline=call.deadline)
-            outputs, inference_s = ran.outputs, ran.inference_s
-        else:
-            async with asyncio.TaskGroup() as group:
-                runs = [group.create_task(model.batcher.run(part, deadline=call.deadline)) for part in parts]
-            every = [run.result() for run in runs]
-            outputs = {name: np.concatenate([one.outputs[name] for one in every]) for name in rows.outputs}
-            inference_s = max(one.inference_s for one in every)
-        queue_s = time.monotonic() - arrival - inference_s
-        model.meter.inferred(rows.count, queue_s, inference_s)
-        return InferAnswer(model.name, model.version, outputs, queue_s, inference_s)
-
-    async def _predict(self, model: ServedModel, call: PredictCall, serialize: Callable[[Answer], T]) -> T:
-        arrival = time.monotonic()
-        prepared = await self._pixels.run(_prepare, model.pipeline, call.image, self._limits)
-        ran = await model.batcher.run(model.image_rows(prepared.row), deadline=call.deadline)
-        answer, message, serialize_s = await self._pixels.run(
-            _finish, model, call.options, prepared, ran, arrival, serialize
+        model.check(call.options)
+        claim = Claim(
+            bytes=len(call.image), image=True, deadline=call.deadline, priority=call.priority, client=call.client
         )
-        timings = answer.timings
+        async with self._inside(model, claim) as place:
+            arrival = time.monotonic()
+            if isinstance(model, ServedCascade):
+                cascade = CascadeWork(call.image, self._limits, call.options, arrival, serialize)
+                message, timings, serialize_s = await model.answer(cascade, place, self._pixels)
+            else:
+                finisher = Finisher(model.name, model.version, model.pipeline, call.options, arrival)
+                work = self._alone if model.batcher.may_run_alone() else self._in_batch
+                message, timings, serialize_s = await work(model, place, call, finisher, serialize)
+        model.batcher.times.pixels(
+            prepare_s=timings.decode_s + timings.preprocess_s, finish_s=timings.postprocess_s + serialize_s
+        )
         model.meter.stages(
             timings.decode_s,
             timings.preprocess_s,
@@ -241,6 +165,72 @@ class DataPlane:
             serialize_s,
         )
         return message
+
+    async def infer(self, call: InferCall) -> InferAnswer:
+        """Run the graph itself; rows batch with those of other requests, of images, too.
+
+        Raises UnknownModelError, ModelNotReadyError, DrainingError, InvalidRequestError, OverloadedError,
+        DeadlineExceededError, and whatever a faulty model raises.
+        """
+        model = self._catalog.find(call.model, call.version)
+        rows = model.contract.rows(call.tensors, call.outputs)
+        claim = Claim(
+            rows=rows.count,
+            bytes=sum(value.nbytes for value in rows.feeds.values()),
+            deadline=call.deadline,
+            priority=call.priority,
+            client=call.client,
+        )
+        async with self._inside(model, claim) as place:
+            arrival = time.monotonic()
+            outputs, inference_s = await _run_in_parts(model.batcher, rows, place)
+        queue_s = time.monotonic() - arrival - inference_s
+        model.meter.inferred(rows.count, queue_s, inference_s)
+        return InferAnswer(model.name, model.version, outputs, queue_s, inference_s)
+
+    async def _in_batch(
+        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
+    ) -> tuple[T, Timings, float]:
+        """Prepared and finished on pixel threads, run with others."""
+        await model.batcher.admission.turn(place)
+        prepared = await self._pixels.run(prepare, model.pipeline, call.image, self._limits)
+        ran = await model.batcher.run(model.image_rows(prepared.row), place)
+        return await self._pixels.run(finisher.finish, prepared, first_rows(ran.outputs), ran.inference_s, serialize)
+
+    async def _alone(
+        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
+    ) -> tuple[T, Timings, float]:
+        """All on one run thread: at one request at a time, each way between threads is a tenth of a small model."""
+
+        def job(run: Run) -> tuple[T, Timings, float]:
+            prepared = prepare(model.pipeline, call.image, self._limits)
+            outputs = model.run_image(prepared.row, run)
+            return finisher.finish(prepared, outputs, run.seconds, serialize)
+
+        return await model.batcher.run_alone(job, place)
+
+    @asynccontextmanager
+    async def _inside(self, model: ServedModel, claim: Claim) -> AsyncIterator[Place]:
+        """Hold a place in a model, until the deadline or an abort."""
+        admission = model.batcher.admission
+        place = admission.enter(claim)
+        bound = asyncio.timeout_at(None if math.isinf(claim.deadline) else claim.deadline)
+        self._bounds.add(bound)
+        self._empty.clear()
+        try:
+            async with bound:
+                yield place
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            if self._aborted:
+                raise DrainingError("the server stopped before the answer was ready") from None
+            raise DeadlineExceededError("the deadline passed before the answer was ready") from None
+        finally:
+            admission.leave(place)
+            self._bounds.discard(bound)
+            if not self._bounds:
+                self._empty.set()
 
     def models(self) -> tuple[ModelStatus, ...]:
         """Every known model version."""
@@ -266,45 +256,22 @@ class DataPlane:
     def abort(self) -> None:
         """End every request inside with DrainingError."""
         self._aborted = True
-        for bound in self._inside:
+        for bound in tuple(self._bounds):
             if not bound.expired():
                 bound.reschedule(0)
 
-    def _enter(self, bound: asyncio.Timeout) -> None:
-        self._inside.add(bound)
-        self._empty.clear()
 
-    def _leave(self, bound: asyncio.Timeout) -> None:
-        self._inside.discard(bound)
-        if not self._inside:
-            self._empty.set()
-
-
-def _prepare(pipeline: Pipeline, data: bytes, limits: ImageLimits) -> _Prepared:
-    start = time.monotonic()
-    image = pipeline.decode(data, limits)
-    decoded = time.monotonic()
-    row, affine = pipeline.preprocess(image)
-    return _Prepared(row, affine, affine.src_hw, decoded - start, time.monotonic() - decoded)
-
-
-def _finish(
-    model: ServedModel,
-    options: PredictOptions,
-    prepared: _Prepared,
-    ran: PartOutputs,
-    arrival: float,
-    serialize: Callable[[Answer], T],
-) -> tuple[Answer, T, float]:
-    start = time.monotonic()
-    result = model.pipeline.postprocess(
-        {name: value[0] for name, value in ran.outputs.items()}, prepared.affine, options
-    )
-    done = time.monotonic()
-    worked_s = prepared.decode_s + prepared.preprocess_s + ran.inference_s
-    timings = Timings(
-        prepared.decode_s, prepared.preprocess_s, start - arrival - worked_s, ran.inference_s, done - start
-    )
-    answer = Answer(model.name, model.version, prepared.image_hw, result, timings)
-    message = serialize(answer)
-    return answer, message, time.monotonic() - done
+async def _run_in_parts(batcher: Batcher, rows: Rows, place: Place) -> tuple[Mapping[str, AnyArray], float]:
+    """Outputs of all rows in their order, and the seconds of the longest run."""
+    parts = split_part(rows, batcher.policy.max_size)
+    if len(parts) == 1:
+        ran = await batcher.run(rows, place)
+        return ran.outputs, ran.inference_s
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(batcher.run(part, place)) for part in parts]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    answers = [task.result() for task in tasks]
+    outputs = {name: np.concatenate([one.outputs[name] for one in answers]) for name in rows.outputs}
+    return outputs, max(one.inference_s for one in answers)

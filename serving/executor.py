@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from pipelines.errors import RunTerminatedError
 from pipelines.session import GraphSession, RunControl
 from pipelines.types import AnyArray
 from serving.rows import Rows, join_feeds, part_outputs, wanted_outputs
 from serving.threads import Threads
 
+T = TypeVar("T")
+Parts = list[dict[str, AnyArray]]
 
-@dataclass(frozen=True, eq=False, slots=True)
-class BatchOutputs:
-    """What one run gave.
+
+class Run(RunControl):
+    """One run of a graph.
 
     Attributes:
-        parts: the outputs, batch axis first, of each part that went in.
-        seconds: that the run took.
+        seconds: that the graph ran, whether it answered or failed; 0 before its end.
     """
 
-    parts: list[dict[str, AnyArray]]
-    seconds: float
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
 
 
 class Executor:
@@ -34,17 +37,31 @@ class Executor:
         self._session = session
         self._threads = Threads(slots, name=f"run-{name}")
 
-    def submit(self, parts: Sequence[Rows], control: RunControl) -> asyncio.Future[BatchOutputs]:
-        """Run parts of one batch key together; the future fails with ModelRunError or whatever the session raises."""
-        return self._threads.run(self._run, parts, control)
+    def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
+        """Run parts of one batch key together; gives the outputs, batch axis first, of each part.
 
-    def _run(self, parts: Sequence[Rows], control: RunControl) -> BatchOutputs:
+        The future fails with RunTerminatedError, ModelRunError or whatever the session raises.
+        """
+        return self._threads.run(self.run, parts, run)
+
+    def call(self, job: Callable[[Run], T], run: Run) -> asyncio.Future[T]:
+        """Do on a run thread what holds a run in its middle; ``job`` calls ``self.run``."""
+        return self._threads.run(job, run)
+
+    def run(self, parts: Sequence[Rows], run: Run) -> Parts:
+        """As ``submit``, in the caller's own thread."""
+        if run.terminated:
+            raise RunTerminatedError("the run did not begin: nobody waited for it any more")
+        feeds, names = join_feeds(parts), wanted_outputs(parts)
         start = time.monotonic()
-        outputs = self._session.run(join_feeds(parts), outputs=wanted_outputs(parts), control=control)
-        return BatchOutputs(part_outputs(outputs, parts), time.monotonic() - start)
+        try:
+            outputs = self._session.run(feeds, outputs=names, control=run)
+        finally:
+            run.seconds = time.monotonic() - start
+        return part_outputs(outputs, parts)
 
     def abandon(self, error: BaseException) -> int:
-        """Fail every run, under way or to come, with ``error``; returns how many threads hang in one."""
+        """Leave runs that hang behind, see ``Threads.abandon``."""
         return self._threads.abandon(error)
 
     def close(self) -> None:

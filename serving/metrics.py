@@ -55,6 +55,18 @@ class Metrics:
         self._cancelled = Counter(
             "ocella_cancelled_total", "Requests that their client left.", _MODEL, registry=registry
         )
+        self._terminated = Counter(
+            "ocella_terminated_runs_total", "Runs ended because nobody waited for them.", _MODEL, registry=registry
+        )
+        self._inference_seconds = Counter(
+            "ocella_inference_seconds_total", "Seconds that runs took.", _MODEL, registry=registry
+        )
+        self._wasted_seconds = Counter(
+            "ocella_wasted_inference_seconds_total",
+            "Seconds that runs took, by the share of their rows that nobody waited for at their end.",
+            _MODEL,
+            registry=registry,
+        )
         self._stream_frames = Counter(
             "ocella_stream_frames_total", "Requests of streams, by outcome.", ("outcome",), registry=registry
         )
@@ -154,6 +166,9 @@ class ModelMeter:
         self._stages = tuple(metrics._stage_seconds.labels(*labels, stage) for stage in STAGES)
         self._batch_size = metrics._batch_size.labels(*labels)
         self._images = metrics._images.labels(*labels)
+        self._inference_seconds = metrics._inference_seconds.labels(*labels)
+        self._wasted_seconds = metrics._wasted_seconds.labels(*labels)
+        self._terminated = metrics._terminated.labels(*labels)
         self._ready = metrics._model_ready.labels(*labels)
 
     def stages(self, *seconds: float) -> None:
@@ -168,9 +183,14 @@ class ModelMeter:
         self._stages[3].observe(inference_s)
         self._images.inc(rows)
 
-    def batch(self, images: int) -> None:
-        """Observe one run."""
-        self._batch_size.observe(images)
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+        """Observe one run; ``wasted_s`` are its seconds by the share of its rows that nobody waits for any more."""
+        self._batch_size.observe(rows)
+        self._inference_seconds.inc(seconds)
+        if wasted_s:
+            self._wasted_seconds.inc(wasted_s)
+        if terminated:
+            self._terminated.inc()
 
     def ready(self, *, is_ready: bool) -> None:
         """Set whether the model answers."""

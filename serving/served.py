@@ -7,13 +7,14 @@ from typing import Self
 import numpy as np
 
 from pipelines.loader import LoadedModel
-from pipelines.manifest import GRAPH_FILE
+from pipelines.manifest import GRAPH_FILE, CascadeManifest
+from pipelines.options import PredictOptions
 from pipelines.types import AnyArray
 from serving.batcher import Batcher, BatchPolicy
 from serving.deploy import Deploy
-from serving.executor import Executor
+from serving.executor import Executor, Run
 from serving.metrics import ModelMeter
-from serving.rows import Rows, TensorContract
+from serving.rows import Rows, TensorContract, first_rows
 
 MOST_ROWS = 8
 BATCH_S = 0.05
@@ -43,9 +44,25 @@ class ServedModel:
         meter: metrics of this version.
     """
 
-    def __init__(self, loaded: LoadedModel, deploy: Deploy, meter: ModelMeter, *, cores: int) -> None:
-        """``cores``: concurrent runs where ``deploy`` does not say."""
-        manifest = loaded.manifest
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        deploy: Deploy,
+        meter: ModelMeter,
+        *,
+        cores: int,
+        identity: CascadeManifest | None = None,
+    ) -> None:
+        """Serve a model with its threads.
+
+        Args:
+            loaded: the model.
+            deploy: the operator's choices.
+            meter: metrics of this version.
+            cores: concurrent runs where ``deploy`` does not say.
+            identity: of the cascade in whose name the model answers; ``None``: it answers in its own.
+        """
+        manifest = identity or loaded.manifest
         self.name, self.version, self.task = manifest.name, manifest.version, manifest.head.task
         self.manifest_json = manifest.model_dump_json()
         self.loaded = loaded
@@ -59,16 +76,31 @@ class ServedModel:
             max_size=self.contract.fixed_rows or _max_size(loaded, deploy),
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
+            max_queue_bytes=deploy.batching.max_queue_bytes,
         )
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=f"{self.name}-{self.version}")
-        self.batcher = batcher = Batcher(self._executor.submit, self.policy, on_batch=meter.batch)
+        self.batcher = batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
         meter.watch(queue_depth=lambda: batcher.queue_depth, inflight=lambda: batcher.inside)
-        meter.info(task=self.task, sha256=manifest.files[GRAPH_FILE], provider=loaded.session.provider)
+        meter.info(task=self.task, sha256=loaded.manifest.files[GRAPH_FILE], provider=loaded.session.provider)
         meter.ready(is_ready=True)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether answers hold masks."""
+        return self.pipeline.has_masks
+
+    def check(self, options: PredictOptions) -> None:
+        """Raise InvalidRequestError where an option does not act on this model."""
+        self.pipeline.check(options)
 
     def image_rows(self, row: AnyArray) -> Rows:
         """The rows of one image: its row, and the outputs that the pipeline reads."""
         return Rows({self._image_input: row[np.newaxis]}, 1, self._image_outputs)
+
+    def run_image(self, row: AnyArray, run: Run) -> dict[str, AnyArray]:
+        """Run one image's row in the caller's own thread, inside ``Batcher.run_alone``; outputs without batch axis."""
+        (outputs,) = self._executor.run([self.image_rows(row)], run)
+        return first_rows(outputs)
 
     def abandon(self, error: BaseException) -> int:
         """Fail what is inside and what comes with ``error``; returns how many threads hang in a run."""

@@ -1,47 +1,81 @@
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipelines.errors import DeadlineExceededError, OverloadedError
-from pipelines.session import RunControl
+from pipelines.errors import DeadlineExceededError, RunTerminatedError
 from pipelines.types import AnyArray
+from serving.admission import Claim
 from serving.batcher import Batcher, BatchPolicy, PartOutputs
-from serving.executor import BatchOutputs
+from serving.executor import Parts, Run
+from serving.fairness import Priority
 from serving.rows import Rows
+
+RUN_S = 0.25
 
 
 class Runs:
     """Stands for an executor: each batch is answered when the test says so, a row with itself."""
 
     def __init__(self) -> None:
-        self.batches: list[tuple[list[AnyArray], asyncio.Future[BatchOutputs]]] = []
+        self.batches: list[tuple[list[AnyArray], asyncio.Future[Parts]]] = []
+        self.runs: list[Run] = []
 
-    def __call__(self, parts: Sequence[Rows], control: RunControl) -> asyncio.Future[BatchOutputs]:
-        run: asyncio.Future[BatchOutputs] = asyncio.get_running_loop().create_future()
-        self.batches.append(([part.feeds["in"] for part in parts], run))
-        return run
+    def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
+        done: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
+        self.batches.append(([part.feeds["in"] for part in parts], done))
+        self.runs.append(run)
+        return done
+
+    def call(self, job: Callable[[Run], Any], run: Run) -> asyncio.Future[Any]:
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.batches.append(([], done))
+        self.runs.append(run)
+        return done
 
     @property
     def values(self) -> list[list[float]]:
-        """First value of each row, by batch."""
+        """First value of each part, by batch."""
         return [[float(row.flat[0]) for row in rows] for rows, _ in self.batches]
 
     def answer(self, batch: int) -> None:
-        rows, run = self.batches[batch]
-        run.set_result(BatchOutputs([{"out": row} for row in rows], seconds=0.25))
+        rows, done = self.batches[batch]
+        self.runs[batch].seconds = RUN_S
+        done.set_result([{"out": row} for row in rows])
 
     def fail(self, batch: int, error: Exception) -> None:
+        self.runs[batch].seconds = RUN_S
         self.batches[batch][1].set_exception(error)
 
 
+class Seen:
+    """Remembers what a meter is told."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.seconds, self.wasted_s, self.terminated = 0.0, 0.0, 0
+
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+        self.sizes.append(rows)
+        self.seconds += seconds
+        self.wasted_s += wasted_s
+        self.terminated += terminated
+
+
 def batcher_of(
-    runs: Runs, *, slots: int = 1, max_size: int = 8, max_queue: int = 100, max_delay_ms: float = 0
+    runs: Runs,
+    *,
+    slots: int = 1,
+    max_size: int = 8,
+    max_queue: int = 100,
+    max_delay_ms: float = 0,
+    seen: Seen | None = None,
 ) -> Batcher:
     policy = BatchPolicy(slots=slots, max_size=max_size, max_delay_ms=max_delay_ms, max_queue=max_queue)
-    return Batcher(runs, policy, on_batch=lambda size: None)
+    return Batcher(runs, policy, meter=seen or Seen())
 
 
 def row(value: float, *, shape: tuple[int, ...] = (3, 4, 4)) -> AnyArray:
@@ -52,8 +86,22 @@ def rows_of(row: AnyArray) -> Rows:
     return Rows({"in": row[np.newaxis]}, 1, ("out",))
 
 
-def submit(batcher: Batcher, *rows: AnyArray, deadline: float = np.inf) -> list[asyncio.Task[PartOutputs]]:
-    return [asyncio.create_task(batcher.run(rows_of(each), deadline=deadline)) for each in rows]
+@contextmanager
+def place_in(batcher: Batcher, **claim: Any) -> Any:
+    place = batcher.admission.enter(Claim(**claim))
+    try:
+        yield place
+    finally:
+        batcher.admission.leave(place)
+
+
+async def run(batcher: Batcher, rows: Rows, **claim: Any) -> PartOutputs:
+    with place_in(batcher, rows=rows.count, **claim) as place:
+        return await batcher.run(rows, place)
+
+
+def submit(batcher: Batcher, *rows: AnyArray, **claim: Any) -> list[asyncio.Task[PartOutputs]]:
+    return [asyncio.create_task(run(batcher, rows_of(each), **claim)) for each in rows]
 
 
 async def settle() -> None:
@@ -220,9 +268,12 @@ async def test_an_expired_row_is_never_run_and_is_told_so():
     batcher = batcher_of(runs)
     submit(batcher, row(0))
     await settle()
-    (late,) = submit(batcher, row(1), deadline=time.monotonic() - 1)
+    deadline = asyncio.get_running_loop().time() + 0.01
+    (late,) = submit(batcher, row(1), deadline=deadline)
     (good,) = submit(batcher, row(2))
     await settle()
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0)
     runs.answer(0)
     await settle()
     assert runs.values == [[0], [2]]
@@ -232,42 +283,146 @@ async def test_an_expired_row_is_never_run_and_is_told_so():
     await good
 
 
-async def test_one_request_more_than_the_capacity_is_refused_with_a_hint():
-    batcher = batcher_of(Runs(), slots=2, max_size=3, max_queue=1)
-    places = [batcher.admit() for _ in range(7)]
-    for place in places:
-        place.__enter__()
-    with pytest.raises(OverloadedError, match="at most 7 requests may be inside") as caught, batcher.admit():
-        pass
-    assert caught.value.retry_after_s > 0
-    places[0].__exit__(None, None, None)
-    with batcher.admit():
-        assert batcher.inside == 7
-
-
-async def test_the_retry_hint_follows_the_time_that_rows_take():
-    runs = Runs()
-    batcher = batcher_of(runs, max_size=1, max_queue=0)
-    with batcher.admit():
-        hints = []
-        for batch in range(20):
-            with pytest.raises(OverloadedError) as caught, batcher.admit():
-                pass
-            hints.append(caught.value.retry_after_s)
-            (answer,) = submit(batcher, row(0))
-            await settle()
-            runs.answer(batch)
-            await answer
-    assert hints == sorted(hints)
-    assert hints[-1] == pytest.approx(0.125, rel=0.05)  # half of the 0.25 s that the one inside takes
-
-
-async def test_the_size_of_each_batch_is_told():
-    runs, sizes = Runs(), []
-    policy = BatchPolicy(slots=1, max_size=8, max_delay_ms=0, max_queue=10)
-    batcher = Batcher(runs, policy, on_batch=sizes.append)
-    submit(batcher, row(0), row(1), row(2))
+async def test_the_size_of_each_run_and_its_seconds_are_told():
+    runs, seen = Runs(), Seen()
+    submit(batcher_of(runs, seen=seen), row(0), row(1), row(2))
     await settle()
-    assert sizes == [3]
     runs.answer(0)
     await settle()
+    assert (seen.sizes, seen.seconds, seen.wasted_s, seen.terminated) == ([3], RUN_S, 0, 0)
+
+
+async def test_entries_of_several_rows_fill_a_run_up_to_its_size():
+    runs = Runs()
+    batcher = batcher_of(runs, max_size=4)
+    answers = submit(batcher, row(0))
+    await settle()
+    for value, count in ((1, 2), (2, 2), (3, 1)):
+        rows = Rows({"in": np.full((count, 3, 4, 4), value, np.float32)}, count, ("out",))
+        answers.append(asyncio.create_task(run(batcher, rows)))
+    await settle()
+    runs.answer(0)
+    await settle()
+    runs.answer(1)
+    await settle()
+    assert runs.values == [[0], [1, 2], [3]]
+    runs.answer(2)
+    await settle()
+
+
+async def test_clients_take_turns_within_a_run():
+    runs = Runs()
+    batcher = batcher_of(runs, max_size=4)
+    submit(batcher, row(0))
+    await settle()
+    submit(batcher, *(row(i) for i in range(1, 7)), client="hog")
+    submit(batcher, row(100), client="guest")
+    await settle()
+    runs.answer(0)
+    await settle()
+    assert runs.values[1] == [1, 100, 2, 3]
+    runs.answer(1)
+    await settle()
+    runs.answer(2)
+    await settle()
+
+
+async def test_rows_of_high_priority_leave_first_whatever_their_shape():
+    runs = Runs()
+    batcher = batcher_of(runs)
+    submit(batcher, row(0))
+    await settle()
+    submit(batcher, row(1), row(2))
+    submit(batcher, row(3, shape=(5,)), priority=Priority.HIGH)
+    await settle()
+    for batch in range(3):
+        runs.answer(batch)
+        await settle()
+    assert runs.values == [[0], [3], [1, 2]]
+
+
+async def test_the_last_waiter_gone_ends_the_run_and_its_seconds_are_wasted():
+    runs, seen = Runs(), Seen()
+    first, second = submit(batcher_of(runs, seen=seen), row(1), row(2))
+    await settle()
+    first.cancel()
+    await settle()
+    assert not runs.runs[0].terminated
+    second.cancel()
+    await settle()
+    assert runs.runs[0].terminated
+    runs.fail(0, RunTerminatedError("ended"))
+    await settle()
+    assert (seen.wasted_s, seen.terminated) == (RUN_S, 1)
+
+
+async def test_a_run_whose_rows_are_half_left_is_half_wasted():
+    runs, seen = Runs(), Seen()
+    leaves, stays = submit(batcher_of(runs, seen=seen), row(1), row(2))
+    await settle()
+    leaves.cancel()
+    await settle()
+    runs.answer(0)
+    await stays
+    assert (seen.wasted_s, seen.seconds, seen.terminated) == (RUN_S / 2, RUN_S, 0)
+
+
+async def test_a_failed_run_is_not_taken_for_a_measured_one():
+    runs = Runs()
+    batcher = batcher_of(runs)
+    (bad,) = submit(batcher, row(0))
+    await settle()
+    runs.fail(0, RuntimeError("the graph failed"))
+    with pytest.raises(RuntimeError):
+        await bad
+    assert batcher.times.run_s(1) == 0
+
+
+async def test_alone_on_an_idle_server_a_job_holds_the_slot_until_it_is_over():
+    runs = Runs()
+    batcher = batcher_of(runs)
+    with place_in(batcher) as place:
+        assert batcher.may_run_alone()
+        lone = asyncio.create_task(batcher.run_alone(lambda run: "done", place))
+        await settle()
+        assert not batcher.may_run_alone()
+        submit(batcher, row(1))
+        await settle()
+        assert len(runs.batches) == 1
+        runs.batches[0][1].set_result("done")
+        assert await lone == "done"
+    await settle()
+    assert runs.values == [[], [1]]
+    runs.answer(1)
+    await settle()
+    assert batcher.may_run_alone()
+
+
+async def test_who_leaves_a_lone_run_ends_it():
+    runs = Runs()
+    batcher = batcher_of(runs)
+    with place_in(batcher) as place:
+        lone = asyncio.create_task(batcher.run_alone(lambda run: "done", place))
+        await settle()
+        lone.cancel()
+        await settle()
+        assert runs.runs[0].terminated
+    assert not batcher.may_run_alone()  # the thread is still in it
+    runs.fail(0, RunTerminatedError("ended"))
+    await settle()
+    assert batcher.may_run_alone()
+
+
+async def test_everything_given_back_leaves_nothing_inside():
+    runs = Runs()
+    batcher = batcher_of(runs, slots=2, max_size=2)
+    answers = submit(batcher, *(row(i) for i in range(7)))
+    await settle()
+    answers[0].cancel()
+    answers[6].cancel()
+    await settle()
+    for batch in range(3):
+        runs.answer(batch)
+        await settle()
+    await asyncio.gather(*answers, return_exceptions=True)
+    assert (batcher.inside, batcher.queue_depth, batcher.admission.in_window) == (0, 0, 0)

@@ -25,6 +25,7 @@ from pipelines.loader import load_package
 from pipelines.options import PredictOptions
 from pipelines.session import Session
 from pipelines.types import AnyArray, identical
+from serving.admission import Claim
 from serving.app import ListeningServer
 from serving.catalog import Catalog
 from serving.dataplane import Answer, DataPlane, PredictCall
@@ -219,7 +220,11 @@ async def spoilt(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> A
 async def test_a_nan_in_one_row_fails_that_row_alone(spoilt: Parts, photos: list[bytes]):
     model = spoilt.catalog.find("classes", 1)
     rows = [np.zeros((3, 96, 128), np.float32), np.ones((3, 96, 128), np.float32)]
-    bad, good = await asyncio.gather(*(model.batcher.run(model.image_rows(row)) for row in rows))
+    places = [model.batcher.admission.enter(Claim()) for _ in rows]
+    jobs = (model.batcher.run(model.image_rows(row), place) for row, place in zip(rows, places, strict=True))
+    bad, good = await asyncio.gather(*jobs)
+    for place in places:
+        model.batcher.admission.leave(place)
     assert np.isnan(bad.outputs["logits"]).all()
     assert np.isfinite(good.outputs["logits"]).all()
     with pytest.raises(ModelOutputError):
@@ -228,7 +233,8 @@ async def test_a_nan_in_one_row_fails_that_row_alone(spoilt: Parts, photos: list
 
 async def test_a_model_is_described_by_its_manifest_and_what_its_replay_proved(server: ListeningServer):
     description = server.plane.describe("things", 0)
-    assert (description.model, description.version, description.max_batch) == ("things", 1, 8)
+    most = server.catalog.find("things", 1).policy.max_size  # it follows the time of a row on this machine
+    assert (description.model, description.version, description.max_batch) == ("things", 1, most)
     assert description.provider == "CPUExecutionProvider"
     assert '"name":"things"' in description.manifest_json
     assert "stability, not correctness" in description.golden

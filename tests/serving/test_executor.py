@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.errors import ModelRunError
+from pipelines.errors import ModelRunError, RunTerminatedError
 from pipelines.loader import load_package
-from pipelines.session import RunControl, Session, run_one
+from pipelines.session import Session, run_one
 from pipelines.types import AnyArray
-from serving.executor import BatchOutputs, Executor
+from serving.executor import Executor, Parts, Run
 from serving.rows import Rows
 from tests.serving.servers import PATIENCE_S, FaultySession, GatedSession
 
@@ -35,19 +35,20 @@ def rows_of(count: int) -> list[AnyArray]:
     return [random.normal(size=(3, 96, 128)).astype(np.float32) for _ in range(count)]
 
 
-def submit(executor: Executor, rows: list[AnyArray], control: RunControl | None = None) -> asyncio.Future[BatchOutputs]:
+def submit(executor: Executor, rows: list[AnyArray], control: Run | None = None) -> asyncio.Future[Parts]:
     parts = [Rows({"image": row[np.newaxis]}, 1, ("logits",)) for row in rows]
-    return executor.submit(parts, control or RunControl())
+    return executor.submit(parts, control or Run())
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 async def test_each_row_gets_its_own_outputs(session: Session, count: int):
     rows = rows_of(count)
     with executor_of(session) as executor:
-        outputs = await submit(executor, rows)
-    assert len(outputs.parts) == count
-    assert outputs.seconds > 0
-    for got, row in zip(outputs.parts, rows, strict=True):
+        run = Run()
+        outputs = await submit(executor, rows, run)
+    assert len(outputs) == count
+    assert run.seconds > 0
+    for got, row in zip(outputs, rows, strict=True):
         expected = run_one(session, row)
         assert got.keys() == expected.keys()
         # Logits are below 16; a batched matrix product may add in another order than a single one.
@@ -87,3 +88,24 @@ async def test_closing_does_not_wait_for_a_run_that_hangs(session: Session):
     await hung
     with pytest.raises(asyncio.CancelledError):
         await queued
+
+
+async def test_a_run_that_was_ended_before_its_turn_never_begins(session: Session):
+    gated, run = GatedSession(session), Run()
+    run.terminate()
+    with executor_of(gated) as executor, pytest.raises(RunTerminatedError, match="did not begin"):
+        await submit(executor, rows_of(1), run)
+    assert gated.batches == []
+    assert run.seconds == 0
+
+
+async def test_ending_a_run_under_way_stops_onnxruntime_in_the_middle(session: Session):
+    gated, run = GatedSession(session), Run()
+    with executor_of(gated) as executor:
+        answer = submit(executor, rows_of(1), run)
+        assert await asyncio.to_thread(gated.entered.acquire, timeout=PATIENCE_S)
+        run.terminate()
+        gated.gate.set()
+        with pytest.raises(RunTerminatedError, match="nobody waited"):
+            await answer
+        assert await submit(executor, rows_of(1))  # the session is as good as before

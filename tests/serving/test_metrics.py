@@ -20,6 +20,9 @@ CONTRACT = {
     "ocella_model_loads_total": {"model", "version", "result"},
     "ocella_model_load_duration_seconds": {"model", "version"},
     "ocella_golden_checks_total": {"model", "version", "result"},
+    "ocella_inference_seconds_total": {"model", "version"},
+    "ocella_wasted_inference_seconds_total": {"model", "version"},
+    "ocella_terminated_runs_total": {"model", "version"},
     "ocella_model_rollbacks_total": {"model", "version"},
     "ocella_canary_row_seconds": {"model", "version"},
     "ocella_leaked_threads": {"model", "version"},
@@ -31,7 +34,7 @@ def used_metrics() -> Metrics:
     metrics = Metrics()
     meter = metrics.model("faces", 2)
     meter.stages(*range(len(STAGES)))
-    meter.batch(4)
+    meter.ran(4, 0.1, wasted_s=0.05, terminated=True)
     meter.ready(is_ready=True)
     meter.watch(queue_depth=lambda: 3, inflight=lambda: 5)
     meter.info(task="detection", sha256="ab", provider="CPUExecutionProvider")

@@ -205,7 +205,7 @@ async def test_rows_of_many_streams_batch_together(
         for _ in range(slots):
             assert await asyncio.to_thread(made[0].entered.acquire, timeout=PATIENCE_S)
         async with asyncio.timeout(PATIENCE_S):
-            while batcher.queue_depth < 24 - sum(made[0].batches):
+            while batcher.queue_depth < slots * batcher.policy.max_size:
                 await asyncio.sleep(0)
         made[0].gate.set()
         assert [len(answers) for answers in await asyncio.gather(*streams)] == [4] * 6

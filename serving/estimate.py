@@ -1,0 +1,104 @@
+"""How long a request will take: medians of what the latest ones took, by stage."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+# Medians of the latest so many: one slow run (a page fault, a neighbour's burst) moves nothing, a change of load shows
+# within as many runs.
+SAMPLES = 32
+# An estimate that nothing has confirmed for so long refuses nobody: the one admitted next measures anew.
+FRESH_S = 1.0
+
+
+class Recent:
+    """The latest values of one duration.
+
+    Attributes:
+        typical: their median, seconds; 0 before the first.
+        least: the smallest, seconds; 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.typical = 0.0
+        self.least = 0.0
+        self._values: deque[float] = deque(maxlen=SAMPLES)
+
+    def add(self, seconds: float) -> None:
+        """Take one more value into account."""
+        self._values.append(seconds)
+        self.typical = median(self._values)
+        self.least = min(self._values)
+
+
+class ServiceTimes:
+    """Durations of one model version's stages as they were lately; wall-clock, so contention for cores is in them."""
+
+    def __init__(self, *, slots: int, max_size: int, pixel_threads: int) -> None:
+        """``slots`` runs at once of ``max_size`` rows at most, fed by ``pixel_threads``."""
+        self._slots = slots
+        self._max_size = max_size
+        self._pixel_threads = pixel_threads
+        self._row_s: dict[int, Recent] = {}  # of one row, by size class of its run
+        self._prepare = Recent()
+        self._finish = Recent()
+        self._confirmed = -FRESH_S
+
+    def ran(self, rows: int, seconds: float, *, now: float) -> None:
+        """A run of so many rows took so long."""
+        size = _size_class(rows)
+        if size not in self._row_s:
+            self._row_s[size] = Recent()
+        self._row_s[size].add(seconds / rows)
+        self._confirmed = now
+
+    def pixels(self, *, prepare_s: float, finish_s: float) -> None:
+        """An image took so long before its run (decoding, preprocessing) and after it."""
+        self._prepare.add(prepare_s)
+        self._finish.add(finish_s)
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether a run has ended lately, so that the estimates hold."""
+        return now - self._confirmed < FRESH_S
+
+    def run_s(self, rows: int) -> float:
+        """Typical seconds of a run of so many rows; 0 where nothing is known."""
+        return rows * self._recent(rows).typical
+
+    def least_run_s(self, rows: int) -> float:
+        """The fewest seconds that a run of so many rows took lately; 0 where nothing is known."""
+        return rows * self._recent(rows).least
+
+    def least_s(self, rows: int, *, image: bool) -> float:
+        """The fewest seconds in which an idle server answers; 0 where nothing is known."""
+        pixels_s = self._prepare.least + self._finish.least if image else 0.0
+        return pixels_s + self.least_run_s(min(rows, self._max_size))
+
+    def answer_s(self, rows: int, *, image: bool, rows_ahead: int, rows_running: int) -> float:
+        """Typical seconds to an answer behind others; half of what runs is taken as done.
+
+        The slower of the two stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a
+        time.
+        """
+        full_row_s = self._recent(self._max_size).typical
+        wait_s = (rows_ahead + rows_running / 2) * full_row_s / self._slots
+        own_s = self.run_s(min(rows, self._max_size)) * -(-rows // (self._max_size * self._slots))
+        if not image:
+            return wait_s + own_s
+        fed_s = rows_ahead * self._prepare.typical / self._pixel_threads
+        return max(wait_s, fed_s) + self._prepare.typical + own_s + self._finish.typical
+
+    def _recent(self, rows: int) -> Recent:
+        """Durations of the size class of so many rows, or of the nearest that is known."""
+        wanted = _size_class(rows)
+        if wanted in self._row_s:
+            return self._row_s[wanted]
+        if not self._row_s:
+            return Recent()
+        return self._row_s[min(self._row_s, key=lambda size: abs(size - wanted))]
+
+
+def _size_class(rows: int) -> int:
+    """0 for one row, 1 for two, 2 for up to four, 3 for up to eight and so on."""
+    return (rows - 1).bit_length()
