@@ -72,8 +72,9 @@ def identify(
     place = {name: i for i, name in enumerate(names)}
     owner = np.array([place[name] for name in people], np.int64)
     scores = cosine_similarity(probes, gallery)
-    best = np.full((len(probes), len(names)), -np.inf)
-    np.maximum.at(best, (slice(None), owner), scores)
+    best = np.full((len(names), len(probes)), -np.inf)
+    np.maximum.at(best, owner, scores.T)
+    best = best.T
     order = np.argsort(-best, axis=1, kind="stable")[:, :top_k]
     return [
         Identification(tuple(Match(names[i], float(row[i])) for i in picked.tolist()), threshold)

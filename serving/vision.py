@@ -56,13 +56,15 @@ class Vision(VisionServicer):
 
     async def Predict(self, request: pb.PredictRequest | Malformed, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Run one model on one image."""
-        outcome = await self._answer("Predict", request, deadline_of(context))
+        outcome = await self._answer("Predict", context.peer(), request, deadline_of(context))
         return outcome if isinstance(outcome, pb.PredictResponse) else await refuse(context, outcome)
 
     async def PredictStream(self, requests: object, context: Context) -> None:  # noqa: N802
         """Answer a stream in order, a bounded window at a time; a bad request is answered in band."""
         with self._parts.metrics.streams_active.track_inprogress():
-            failure = await _Stream(self._parts, partial(self._answer, "PredictStream"), context).serve()
+            failure = await _Stream(
+                self._parts, partial(self._answer, "PredictStream", context.peer()), context
+            ).serve()
         if failure:
             await refuse(context, failure)
 
@@ -91,11 +93,11 @@ class Vision(VisionServicer):
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
     async def _answer(
-        self, method: str, request: pb.PredictRequest | Malformed, deadline: float
+        self, method: str, client: str, request: pb.PredictRequest | Malformed, deadline: float
     ) -> pb.PredictResponse | Failure:
         async def work() -> pb.PredictResponse:
-            call, form = read_call(_well_formed(request), deadline=deadline)
-            check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).pipeline.has_masks)
+            call, form = read_call(_well_formed(request), deadline=deadline, client=client)
+            check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).has_masks)
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
 
         return await self._parts.calls.run(method, work(), deadline=deadline, **_named(request))
