@@ -47,6 +47,9 @@ def serve(
     watch: Annotated[
         bool | None, typer.Option("--watch", help="Follow changes in the folders of models while serving.")
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print how the cores would be used, and why; serve nothing.")
+    ] = False,
     processes: Annotated[
         int | None,
         typer.Option(min=1, max=64, help="Processes that share the ports; each loads every model; default 1."),
@@ -80,6 +83,12 @@ def serve(
         admin=admin,
         allow_shared_memory=allow_shared_memory,
     )
+    if plan:
+        from serving.cpu_plan import plan_text
+        from serving.repository import embedded_repository, scan
+
+        print(plan_text(scan(settings.models or (embedded_repository(),)), processes=settings.processes))
+        return
     if settings.processes > 1:
         from serving.processes import serve_with_processes as serve_until_stopped
     else:

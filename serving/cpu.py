@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _UNLIMITED = math.inf
 
 
-def usable_cores(*, cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Cores of the affinity mask, or fewer where a cgroup (v1 or v2) grants less time; at least 1.
+@dataclass(frozen=True)
+class Allowance:
+    """The processor time that this process may use.
 
-    A quota of 1.5 cores counts as 2: two threads can be at work, only not all of the time.
+    Attributes:
+        affinity: cores of its affinity mask.
+        quota: cores' worth of time that its cgroups (v1 or v2) grant; infinite where they grant all.
     """
+
+    affinity: int
+    quota: float
+
+    @property
+    def cores(self) -> int:
+        """Threads that can be at work at once, at least 1: with 1.5 cores two can, only not all of the time."""
+        return max(1, min(self.affinity, math.ceil(min(self.affinity, self.quota))))
+
+
+def read_allowance(
+    *, cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> Allowance:
+    """Read the affinity mask and the quotas of the process's cgroup and its parents."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(min(allowed, _quota_cores(cgroups, membership)))))
+    return Allowance(allowed, _quota_cores(cgroups, membership))
+
+
+def usable_cores(*, cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Threads that can be at work at once, see ``Allowance.cores``."""
+    return read_allowance(cgroups=cgroups, membership=membership).cores
 
 
 def _quota_cores(cgroups: Path, membership: Path) -> float:

@@ -11,6 +11,7 @@ from pipelines.manifest import GRAPH_FILE, CascadeManifest
 from pipelines.options import PredictOptions
 from pipelines.types import AnyArray
 from serving.batcher import Batcher, BatchPolicy
+from serving.cpu_plan import plan_model
 from serving.deploy import Deploy
 from serving.executor import Executor, Run
 from serving.metrics import ModelMeter
@@ -72,7 +73,7 @@ class ServedModel:
         self._image_input = loaded.session.inputs[0].name
         self._image_outputs = tuple(spec.name for spec in loaded.session.outputs)
         self.policy = BatchPolicy(
-            slots=deploy.runtime.instances or cores,
+            slots=plan_model(deploy.runtime, cores=cores).runs,
             max_size=self.contract.fixed_rows or _max_size(loaded, deploy),
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,

@@ -38,8 +38,8 @@ class AnswerForm:
     timings: bool
 
 
-def read_call(request: pb.PredictRequest, *, deadline: float) -> tuple[PredictCall, AnswerForm]:
-    """A predict request as a call; raises InvalidRequestError for a field out of range."""
+def read_call(request: pb.PredictRequest, *, deadline: float, client: str = "") -> tuple[PredictCall, AnswerForm]:
+    """A predict request of a client as a call; raises InvalidRequestError for a field out of range."""
     options = request.options
     if options.mask_format and options.mask_format not in MASK_FORMATS:
         names = ", ".join(pb.MaskFormat.Name(known) for known in MASK_FORMATS)
@@ -55,6 +55,7 @@ def read_call(request: pb.PredictRequest, *, deadline: float) -> tuple[PredictCa
             top_k=options.top_k if options.HasField("top_k") else None,
         ),
         deadline=deadline,
+        client=client,
     )
     return call, AnswerForm(request.id, options.mask_format, options.timings)
 
