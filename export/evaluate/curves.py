@@ -66,7 +66,7 @@ def precision_recall(report: DetectionReport, labels: Sequence[str]) -> bytes:
         axes.plot(RECALLS, mean, color=INK, linewidth=2.4, label=f"all {len(known)} classes  AP50 {report.ap50:.3f}")
     axes.set(xlim=(0, 1.005), ylim=(0, 1.02))
     if known:
-        axes.legend(frameon=False, fontsize=8, loc="lower left")
+        axes.legend(frameon=False, fontsize=8, loc="best")
     return _png(figure)
 
 

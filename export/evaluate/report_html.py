@@ -31,9 +31,9 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; font-size: 13px; } tr:last-child td { border-bottom: 0; }
 th.text, td.text { text-align: left; } td.drop { color: var(--bad); font-weight: 700; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 540px)); gap: 16px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 528px)); gap: 16px; }
 .figures img { width: 100%; height: auto; max-height: 620px; object-fit: contain; display: block; }
-.worst { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 16px; }
+.worst { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(460px, 100%), 1fr)); gap: 16px; }
 .worst .images { display: flex; gap: 8px; } .worst figure { margin: 0; flex: 1; min-width: 0; }
 .worst img { width: 100%; height: auto; max-height: 360px; object-fit: contain; border-radius: 6px;
   background: var(--ground); display: block; image-rendering: auto; }
