@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Coroutine
@@ -16,6 +17,7 @@ from serving.lifecycle import Lifecycle
 from serving.loading import Entry
 from serving.swap import Swap
 
+_log = logging.getLogger(__name__)
 HANGS = "a run hangs"
 # Sessions of one model that may be left behind before the process should be restarted: each holds memory and a thread.
 MOST_ABANDONED = 2
@@ -102,7 +104,10 @@ class Guard:
         while True:
             await asyncio.sleep(tick_s)
             for entry in list(self._swap.entries.values()):
-                self._see_to(entry, self._of(entry), time.monotonic())
+                try:
+                    self._see_to(entry, self._of(entry), time.monotonic())
+                except Exception:  # noqa: BLE001, one model's trouble must not end the watch over the others
+                    _log.exception("%s %s could not be seen to", *entry.key)
 
     def _of(self, entry: Entry) -> _Watch:
         watch = self._watches.get(entry)

@@ -54,6 +54,8 @@ class Swap:
         That is kept for the probation, unless it had been taken out for its faults.
         """
         fit = instead_of is not None and self.answers(instead_of)
+        for key in [key for key, kept in self._previous.items() if kept.key == entry.key]:
+            self._end_probation(key)  # going back to it would take the place of this one
         if instead_of is not None:
             self._end_probation(instead_of.key)
             del self.entries[instead_of.key]

@@ -116,4 +116,9 @@ async def test_the_services_are_found_by_reflection(starting: ListeningServer):
         await call.write(ServerReflectionRequest(file_containing_symbol="ocella.v1.Vision"))
         assert (await call.read()).file_descriptor_response.file_descriptor_proto
         await call.done_writing()
-    assert names == {"ocella.v1.Vision", "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {
+        "ocella.v1.Vision",
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }

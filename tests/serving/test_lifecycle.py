@@ -297,6 +297,21 @@ async def test_a_version_that_fails_requests_on_probation_is_rolled_back(
         assert "3 of the last 4 requests failed" in server.catalog.statuses()[-1].reason
 
 
+async def test_a_version_that_was_kept_to_go_back_to_may_be_asked_for_again(
+    versions: dict[int, Path], tmp_path: Path, photos: list[bytes]
+):
+    place(versions[1], tmp_path)
+    async with running_server(tmp_path, probation_s=PATIENCE_S) as server:
+        place(versions[2], tmp_path)
+        await server.lifecycle.load("classes")
+        (tmp_path / "classes" / "deploy.toml").write_text('versions = "all"\n')
+        await server.lifecycle.load("classes")
+        assert answering(server) == [1, 2]
+        async with AsyncVisionClient(server.grpc_address) as client:
+            assert (await client.predict("classes", photos[0], version=1)).version == 1
+    assert not run_threads("classes")
+
+
 async def test_after_its_probation_a_version_stays_and_the_one_before_is_freed(
     versions: dict[int, Path], tmp_path: Path, photos: list[bytes]
 ):

@@ -116,3 +116,26 @@ async def test_an_idle_thread_keeps_no_argument_alive(threads: Threads):
     del image
     await threads.run(gc.collect)  # the thread has come round once more
     assert gone() is None
+
+
+async def test_abandoned_calls_fail_those_that_hang_those_that_wait_and_those_to_come():
+    gate, entered = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        entered.set()
+        assert gate.wait(60)
+
+    threads = Threads(1, name="test")
+    hung, waiting = threads.run(hang), threads.run(int)
+    assert await asyncio.to_thread(entered.wait, 60)
+    assert threads.abandon(OverflowError("left behind")) == 1
+    for call in (hung, waiting, threads.run(int)):
+        with pytest.raises(OverflowError, match="left behind"):
+            await call
+    gate.set()
+
+
+async def test_nothing_is_left_behind_where_nothing_hangs():
+    threads = Threads(2, name="test-idle")
+    assert await threads.run(int) == 0
+    assert threads.abandon(OverflowError("left behind")) == 0
