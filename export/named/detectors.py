@@ -209,9 +209,7 @@ def _fasterrcnn(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: t
         _head(decoder, score=roi.score_thresh, iou=roi.nms_thresh, most=roi.detections_per_img),
         labels[1:],
         _letterbox(size_hw),
-        Scaling(
-            layers=("inner.rpn.head.cls_logits", "inner.roi_heads.box_predictor.cls_score"), background=(len(labels), 0)
-        ),
+        Scaling(layers=("inner.roi_heads.box_predictor.cls_score",), background=(len(labels), 0)),
         two_stages=True,
     )
 

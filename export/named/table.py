@@ -16,6 +16,11 @@ from export.named.detectors import detector, is_detector
 from export.named.segmenters import is_segmenter, segmenter
 from export.subject import Subject
 from pipelines.errors import RecipeError
+from pipelines.manifest import RawTolerance
+from pipelines.session import CPU
+
+# Learnt networks damp rounding: EfficientNet-Lite0 differs by less than a tenth of this.
+TRAINED_CPU = RawTolerance(rtol=1e-3, atol=2e-3)
 
 _KINDS: tuple[tuple[Callable[[str], bool], Callable[..., Subject]], ...] = (
     (is_classifier, classifier),
@@ -36,7 +41,9 @@ def named_subject(name: str, *, weights: Path | None = None, size_hw: tuple[int,
     """
     for fits, make in _KINDS:
         if fits(name):
-            subject = make(name, size_hw=size_hw)
+            with torch.random.fork_rng():  # the same random weights each time
+                torch.manual_seed(0)
+                subject = make(name, size_hw=size_hw)
             return subject if weights is None else _with_weights(subject, weights)
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f", did you mean {close[0]!r}" if close else ""
@@ -58,4 +65,6 @@ def _with_weights(subject: Subject, path: Path) -> Subject:
         raise RecipeError(
             f"{path} does not hold the weights of {subject.name}: {' '.join(str(error).split())[:300]}"
         ) from error
-    return replace(subject, scaling=None, source=f"{subject.source}, weights of {path.name}")
+    raw = subject.tolerance.raw | {CPU: TRAINED_CPU}
+    tolerance = subject.tolerance.model_copy(update={"raw": raw})
+    return replace(subject, scaling=None, tolerance=tolerance, source=f"{subject.source}, weights of {path.name}")

@@ -25,7 +25,6 @@ REQUIRED = {
     "retinanet_resnet50_fpn": (128, 160),
     "ssdlite320_mobilenet_v3_large": None,
     "fcos_resnet50_fpn": (128, 160),
-    "fasterrcnn_resnet50_fpn": (128, 160),
     "deeplabv3_mobilenet_v3_large": (96, 128),
     "lraspp_mobilenet_v3_large": (96, 128),
     "fcn_resnet50": (96, 128),
@@ -33,7 +32,12 @@ REQUIRED = {
 
 
 def test_every_required_model_has_a_name():
-    assert REQUIRED.keys() <= set(names())
+    assert {*REQUIRED, "fasterrcnn_resnet50_fpn"} <= set(names())
+
+
+def test_a_name_has_the_same_random_weights_each_time():
+    first, second = (named_subject("mobilenet_v3_small").module.state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_classifier_is_fed_as_its_published_weights_want_it():
@@ -89,3 +93,12 @@ def test_a_model_with_random_weights_passes_the_gate(name):
     assert report.compared > 0
     assert report.excluded <= 0.05 * (report.compared + report.excluded)
     assert ("batch" in report.dynamic) == subject.dynamic_batch
+
+
+@pytest.mark.slow
+def test_two_stages_are_exported_and_refused_since_their_proposals_come_in_another_order():
+    subject = named_subject("fasterrcnn_resnet50_fpn", size_hw=(128, 160))
+    first, second = export_subject(subject, ExportChoices()).reports
+    assert "torch cannot export this module (dynamo)" in first.sentence
+    assert not second.passed
+    assert any("'proposals'" in text for text in second.diagnosis)
