@@ -10,23 +10,49 @@ import pytest
 from hypothesis import given
 
 from pipelines.result_record import from_arrays, to_arrays
-from pipelines.types import Detections, Embedding, Result, SegmentationMap, identical
+from pipelines.types import CascadeResult, Detections, Embedding, Result, SegmentationMap, identical
 from tests.builders import f32
 from tests.serving.results import results
 
-TASKS = {"Classification": "classification", "Detections": "detection", "Embedding": "embedding"}
+TASKS = {
+    "Classification": "classification",
+    "Detections": "detection",
+    "Embedding": "embedding",
+    "CascadeResult": "cascade",
+}
+_DETECTIONS = {
+    "detections/boxes": np.zeros((1, 4), np.float32),
+    "detections/scores": np.zeros(1, np.float32),
+    "detections/class_ids": np.zeros(1, np.int64),
+}
+
+
+def as_recorded(result: Any) -> Any:
+    """The result without what is the manifest's, and not the record's."""
+    if isinstance(result, CascadeResult):
+        objects = tuple(map(as_recorded, result.objects))
+        return replace(result, detections=as_recorded(result.detections), objects=objects)
+    if isinstance(result, Detections):
+        if len({len(polygon) for polygon in result.polygons or ()}) != 1:
+            result = replace(result, polygons=None, angles=None)  # a decoder's outlines have one length
+        result = replace(result, skeleton=())
+    return result if isinstance(result, Embedding) else replace(result, labels=())
 
 
 @given(results)
 def test_every_result_survives_recording(result: Result) -> None:
-    if isinstance(result, Detections) and len({len(polygon) for polygon in result.polygons or ()}) != 1:
-        result = replace(result, polygons=None, angles=None)  # a decoder's outlines have one length
-    if isinstance(result, Detections):
-        result = replace(result, skeleton=())
-    if not isinstance(result, Embedding):
-        result = replace(result, labels=())  # the manifest's, not the record's
+    recorded = as_recorded(result)
     task = TASKS.get(type(result).__name__, "segmentation")
-    assert identical(from_arrays(task, to_arrays(result)), result)
+    assert identical(from_arrays(task, to_arrays(recorded)), recorded)
+
+
+@pytest.mark.parametrize("extra", ["objects/x/embedding/vector", "objects/0/none/vector", "notes"])
+def test_arrays_of_no_cascade_are_refused(extra: str) -> None:
+    one = Detections(f32([[0, 0, 1, 1]]), f32([1]), np.zeros(1, np.int64))
+    arrays = to_arrays(CascadeResult(one, (Embedding(f32([1, 2])),), np.zeros((1, 2, 3), np.float32)))
+    assert from_arrays("cascade", arrays)
+    with pytest.raises(ValueError, match="arrays must be detections, transforms and objects"):
+        from_arrays("cascade", (arrays if "/" in extra else {}) | {extra: f32([1])} | _DETECTIONS)
 
 
 def masked() -> dict[str, Any]:

@@ -79,7 +79,7 @@ async def test_timings_come_where_they_are_asked_for(client: AsyncVisionClient, 
         ("things", {"iou_threshold": float("-inf")}, InvalidRequestError, "iou_threshold"),
         ("things", {"max_detections": 0}, InvalidRequestError, "max_detections must be between 1 and 100,000, got 0"),
         ("things", {"top_k": 3}, InvalidRequestError, "top_k does not apply to detection"),
-        ("things", {"mask_format": "png"}, InvalidRequestError, "mask_format does not apply to detection"),
+        ("things", {"mask_format": "png"}, InvalidRequestError, "mask_format does not apply to a model"),
         ("vectors", {"score_threshold": 0.5}, InvalidRequestError, "score_threshold does not apply to embedding"),
     ],
 )

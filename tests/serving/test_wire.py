@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_timings_come_only_where_they_were_asked_for(asked: bool):
     result = Classification(np.zeros(0, np.int64), np.zeros(0, np.float32))
     prediction = read_prediction(write_answer(answer_of(result), AnswerForm("", 0, timings=asked)))
     got = prediction.timings
-    assert got is None if not asked else got and vars(got) == vars(TIMINGS)
+    assert got is None if not asked else got and asdict(got) == asdict(TIMINGS)
 
 
 @pytest.mark.parametrize("mask_format", MASK_FORMATS)
