@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def export_command(
     source: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|NAME", help="A checkpoint of `ocella train`, or a torchvision model.")
+        str,
+        typer.Argument(metavar="CHECKPOINT|NAME", help="model.pt of `ocella train`, its folder, or a NAME."),
     ],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Package folder; default ./NAME.")] = None,
     name: Annotated[str | None, typer.Option(help="Model name; default the checkpoint's, or NAME itself.")] = None,
@@ -118,14 +119,14 @@ def open_subject(
     size_hw: tuple[int, int] | None,
     samples: list[Path],
 ) -> Subject:
-    """A checkpoint where a file of that name exists, else a model by name; raises RecipeError."""
+    """A checkpoint where a file or a run's folder of that name exists, else a model by name; raises RecipeError."""
     from dataclasses import replace
 
     from export.named.table import named_subject
     from export.sample_files import read_samples
 
     path = Path(source)
-    if path.is_file() or path.suffix in (".pt", ".pth", ".ckpt"):
+    if path.is_file() or (path / "model.pt").is_file() or path.suffix == ".pt":
         if weights is not None or size_hw is not None:
             raise RecipeError("--weights and --size are for models by name, a checkpoint has its own")
         from export.trained import trained_subject
