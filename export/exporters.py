@@ -11,6 +11,7 @@ import torch
 from export.gate.compare import Expected
 from export.gate.grid import cases_of, other_sizes
 from export.gate.report import GateReport
+from export.gate.rounding import rounding_of, with_rounding
 from export.gate.run import Candidate, Plan, Reference, run_gate
 from export.gate.scaling import scale_last_layers, settle_batch_norm
 from export.graph import graph_bytes, inspect_graph, opset_of
@@ -106,6 +107,10 @@ def export_subject(
     reference = reference_of(subject, draft)
     sizes = other_sizes(rows_hw[0], multiple_of=subject.sizes.multiple_of, least=subject.sizes.least)
     scaled = scale_random(subject, reference.manifest, images, sizes=sizes)
+    if subject.scaling is not None and subject.dynamic_batch:
+        rounding = rounding_of(subject.module, _batches(subject, reference.manifest, images, sizes))
+        subject = replace(subject, tolerance=with_rounding(subject.tolerance, rounding))
+        draft = draft_of(subject, choices)
     reports: list[GateReport] = []
     plan = gate_plan(subject, images, sizes=(), choices=choices, scaled=scaled)
     for free in _freedoms(subject, rows_hw, choices):
@@ -246,13 +251,20 @@ def scale_random(
     """Scale the last layers of random weights; nothing is done to learnt ones."""
     if subject.scaling is None:
         return ()
+    batches = _batches(subject, manifest, images, sizes)
+    settle_batch_norm(subject.module, batches)
+    return scale_last_layers(subject.module, batches, subject.scaling)
+
+
+def _batches(
+    subject: Subject, manifest: ModelManifest, images: list[ByteArray], sizes: Sequence[tuple[int, int]]
+) -> list[torch.Tensor]:
+    """Rows of every sample at the recipe's own size, and of each other size that the module takes."""
     rows = max(1, _SCALING_ROWS // len(images)) if subject.dynamic_batch else 1
     cases = [Case(i, rows) for i in range(len(images))]
     cases += [Case(i % len(images), min(rows, 2), size) for i, size in enumerate(sizes)]
     rows_of = (torch.from_numpy(case_input(manifest, images, case).batch) for case in cases)
-    batches = [batch for batch in rows_of if _takes(subject, batch)]
-    settle_batch_norm(subject.module, batches)
-    return scale_last_layers(subject.module, batches, subject.scaling)
+    return [batch for batch in rows_of if _takes(subject, batch)]
 
 
 @torch.no_grad()

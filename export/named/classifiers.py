@@ -62,9 +62,8 @@ def classifier(name: str, *, size_hw: tuple[int, int] | None = None) -> Subject:
         samples=photos(),
         tolerance=golden_tolerance(
             reason="same network in float32: probabilities within 0.002",
-            # Logits are scaled to deviation 4 after up to 120 layers that never learnt to damp what rounding adds:
-            # EfficientNet-B0 at 64 pixels differs by 5e-3.
-            cpu=RawTolerance(rtol=1e-3, atol=1e-2),
+            # Logits below 20 after up to 120 layers, each summed in another order than torch's.
+            cpu=RawTolerance(rtol=1e-3, atol=2e-3),
         ),
         metrics={},
         sizes=Sizes(

@@ -16,11 +16,6 @@ from export.named.detectors import detector, is_detector
 from export.named.segmenters import is_segmenter, segmenter
 from export.subject import Subject
 from pipelines.errors import RecipeError
-from pipelines.manifest import RawTolerance
-from pipelines.session import CPU
-
-# Learnt networks damp rounding: EfficientNet-Lite0 differs by less than a tenth of this.
-TRAINED_CPU = RawTolerance(rtol=1e-3, atol=2e-3)
 
 _KINDS: tuple[tuple[Callable[[str], bool], Callable[..., Subject]], ...] = (
     (is_classifier, classifier),
@@ -65,6 +60,4 @@ def _with_weights(subject: Subject, path: Path) -> Subject:
         raise RecipeError(
             f"{path} does not hold the weights of {subject.name}: {' '.join(str(error).split())[:300]}"
         ) from error
-    raw = subject.tolerance.raw | {CPU: TRAINED_CPU}
-    tolerance = subject.tolerance.model_copy(update={"raw": raw})
-    return replace(subject, scaling=None, tolerance=tolerance, source=f"{subject.source}, weights of {path.name}")
+    return replace(subject, scaling=None, source=f"{subject.source}, weights of {path.name}")
