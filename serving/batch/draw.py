@@ -43,8 +43,9 @@ def overlay(image: ByteArray, result: Result) -> ByteArray:
 
 
 def thumbnail(drawn: ByteArray) -> bytes:
-    """PNG of an overlay, made small enough for ``THUMBNAIL_HW``."""
+    """JPEG of an overlay, made small enough for ``THUMBNAIL_HW``."""
     height, width = drawn.shape[:2]
     scale = min(1.0, THUMBNAIL_HW[0] / height, THUMBNAIL_HW[1] / width)
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return encode_png(cv2.resize(drawn, size_wh, interpolation=cv2.INTER_AREA))
+    small = cv2.cvtColor(cv2.resize(drawn, size_wh, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])

@@ -42,7 +42,7 @@ class Outcome:
         failure: why it failed; else ``None``.
         facts_json: what the summary counts of it, as JSON; empty where it failed.
         seconds: of work; 0 where it failed.
-        thumbnail: small PNG of the overlay where the contact sheet may want it; else empty.
+        thumbnail: small JPEG of the overlay where the contact sheet may want it; else empty.
     """
 
     sha256: str

@@ -9,6 +9,7 @@ from serving.batch.facts import BINS
 from serving.batch.summary import Summary
 
 MOST_CLASSES = 30
+TIME = "decode to result"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1d2733; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
@@ -18,7 +19,7 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 
 .figure { border: 1px solid #d6dde5; border-radius: .5rem; padding: .5rem 1rem; }
 .figure b { display: block; font-size: 1.4rem; } .figure span { color: #51606f; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .25rem .6rem .25rem 0;
-border-bottom: 1px solid #e7ecf1; vertical-align: top; overflow-wrap: anywhere; } td.n { text-align: right;
+border-bottom: 1px solid #e7ecf1; vertical-align: top; overflow-wrap: anywhere; } td.n, th.n { text-align: right;
 white-space: nowrap; } .bar { background: #0072b2; height: .8rem; border-radius: .2rem; min-width: 1px; }
 td.w { width: 50%; } svg text { font: 12px system-ui, sans-serif; fill: #51606f; } img { max-width: 100%; }
 code { overflow-wrap: anywhere; color: #51606f; }
@@ -114,13 +115,13 @@ def _slowest(summary: Summary) -> list[str]:
         f'<tr><td>{_text(one.source)}</td><td class="n">{one.seconds * 1000:,.1f} ms</td></tr>'
         for one in summary.tally.slowest()
     )
-    return ["<h2>Slowest images</h2>", _table(("image", "decode to result"), rows)] if summary.tally.ok else []
+    return ["<h2>Slowest images</h2>", _table(("image", TIME), rows)] if summary.tally.ok else []
 
 
 def _table(head: Sequence[str], rows: Iterable[str]) -> str:
-    names = "".join(f"<th>{name}</th>" for name in head)
+    names = "".join(f"<th{' class=n' if name == TIME else ''}>{name}</th>" for name in head)
     return f"<table>{f'<tr>{names}</tr>' if names else ''}{''.join(rows)}</table>"
 
 
 def _text(value: str) -> str:
-    return html.escape(value.encode("utf-8", "backslashreplace").decode())
+    return html.escape(value.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MOST = 48
+MOST = 24
 
 
 def wants(position: int) -> bool:
@@ -11,7 +11,7 @@ def wants(position: int) -> bool:
 
 
 def stride(count: int) -> int:
-    """The distance between the images shown of ``count``: the power of two that leaves 25 to 48 of them, or all.
+    """The distance between the images shown of ``count``: the power of two that leaves 13 to 24 of them, or all.
 
     A longer job keeps every second of those that a shorter one shows: what ``wants`` let go is never missed.
     """

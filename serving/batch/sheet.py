@@ -16,7 +16,7 @@ _GAP, _TEXT, _CHARACTERS = 8, 18, 34
 
 
 def contact_sheet(thumbnails: Sequence[tuple[str, bytes]]) -> bytes:
-    """PNG of ``(name, PNG)`` cells, six in a row; no bytes where there is none."""
+    """PNG of ``(name, JPEG)`` cells, six in a row; no bytes where there is none."""
     if not thumbnails:
         return b""
     height, width = THUMBNAIL_HW

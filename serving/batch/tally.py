@@ -50,7 +50,7 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.classes = FactCounts()
         self.failures: list[Failed] = []
-        self._slowest: list[tuple[float, int, str]] = []
+        self._slowest: list[tuple[float, int, str, str]] = []
         self._thumbnails: dict[int, tuple[str, bytes]] = {}
 
     @property
@@ -69,7 +69,8 @@ class Tally:
             return
         self.ok += 1
         self.classes.add(json.loads(outcome.facts_json))
-        heapq.heappush(self._slowest, (outcome.seconds, -row.position, name))
+        if all(outcome.sha256 != sha256 for *_, sha256 in self._slowest):  # a content is named once
+            heapq.heappush(self._slowest, (outcome.seconds, -row.position, name, outcome.sha256))
         if len(self._slowest) > MOST_SLOW:
             heapq.heappop(self._slowest)
         if outcome.thumbnail and wants(row.position):
@@ -80,8 +81,8 @@ class Tally:
 
     def slowest(self) -> Sequence[Slow]:
         """The slowest images, slowest first."""
-        return [Slow(seconds, name) for seconds, _, name in sorted(self._slowest, reverse=True)]
+        return [Slow(seconds, name) for seconds, _, name, _ in sorted(self._slowest, reverse=True)]
 
     def thumbnails(self) -> Sequence[tuple[str, bytes]]:
-        """Names and PNGs for the contact sheet, in order."""
+        """Names and JPEGs for the contact sheet, in order."""
         return [self._thumbnails[i] for i in sorted(self._thumbnails)]
