@@ -220,7 +220,7 @@ class GRPCInferenceServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SystemSharedMemoryStatus(self, request, context):
-        """Shared memory: UNIMPLEMENTED without --allow-shared-memory.
+        """Shared memory: PERMISSION_DENIED without --allow-shared-memory.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
