@@ -76,9 +76,12 @@ class Session(Protocol):
 class RunControl:
     """One run that another thread may end: at the next node of the graph, not in the middle of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shrink_arena: bool = False) -> None:
+        """``shrink_arena``: give the CPU arena's unused memory back at the end of the run; the session has an arena."""
         self.options = ort.RunOptions()
         self.options.log_severity_level = _SILENT
+        if shrink_arena:
+            self.options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
     def terminate(self) -> None:
         """End the run, now or once it begins."""

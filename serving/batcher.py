@@ -31,6 +31,7 @@ class BatchPolicy:
         max_delay_ms: longest time that a row waits for others while a slot is free.
         max_queue: rows that may be inside beyond the ``slots * max_size`` that can run.
         max_queue_bytes: of encoded images and tensors that may be inside.
+        shrink_arena: give a run's memory back after a run that nothing waits behind.
     """
 
     slots: int
@@ -38,6 +39,7 @@ class BatchPolicy:
     max_delay_ms: float
     max_queue: int
     max_queue_bytes: int = MAX_BYTES
+    shrink_arena: bool = False
 
     @property
     def capacity(self) -> int:
@@ -89,8 +91,8 @@ class _UnderWay:
 
     __slots__ = ("run", "waiting")
 
-    def __init__(self, waiting: int) -> None:
-        self.run = Run()
+    def __init__(self, waiting: int, *, shrink_arena: bool) -> None:
+        self.run = Run(shrink_arena=shrink_arena)
         self.waiting = waiting
 
     def one_left(self) -> None:
@@ -187,7 +189,7 @@ class Batcher:
         """
         self._free_slots -= 1
         self.admission.started(place, 1)
-        under_way = _UnderWay(1)
+        under_way = _UnderWay(1, shrink_arena=self.policy.shrink_arena)
         answer: asyncio.Future[T] = self._loop.create_future()
         done = self._executor.call(job, under_way.run)
         done.add_done_callback(partial(self._finish_alone, place, under_way, answer))
@@ -281,7 +283,8 @@ class Batcher:
 
     def _start(self, batch: list[_Entry]) -> None:
         self._free_slots -= 1
-        under_way = _UnderWay(len(batch))
+        is_last = not self._buckets and not self.admission.waiting
+        under_way = _UnderWay(len(batch), shrink_arena=self.policy.shrink_arena and is_last)
         for entry in batch:
             entry.under_way = under_way
             entry.place.waiter = None

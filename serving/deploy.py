@@ -47,6 +47,7 @@ class Runtime(Spec):
         instances: concurrent runs; null: one for each usable core.
         intra_op_threads: threads inside one run.
         arena: keep freed memory for the next run.
+        shrink_arena: after a run that no request waits behind give what it took back to the process (CPU alone).
         memory_mb: MiB that loading takes, for the check that there is room; null: measured at an earlier load, else
             estimated from the size of the graph.
         cuda: options of CUDAExecutionProvider.
@@ -58,12 +59,18 @@ class Runtime(Spec):
     instances: Annotated[int, Field(ge=1, le=256)] | None = None
     intra_op_threads: Annotated[int, Field(ge=1, le=256)] = 1
     arena: bool = True
+    shrink_arena: bool = False
     memory_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     cuda: Cuda | None = None
     tensorrt: TensorRt | None = None
 
     @model_validator(mode="after")
     def _only_what_acts(self) -> Self:
+        if self.shrink_arena and not (self.arena and self.providers[0] == "CPUExecutionProvider"):
+            raise ValueError(
+                "shrink_arena acts only with arena = true on CPUExecutionProvider first, "
+                f"got arena = {str(self.arena).lower()} on {self.providers[0]}"
+            )
         for key, options, provider in (
             ("cuda", self.cuda, "CUDAExecutionProvider"),
             ("tensorrt", self.tensorrt, "TensorrtExecutionProvider"),

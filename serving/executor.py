@@ -24,8 +24,8 @@ class Run(RunControl):
         seconds: that the graph ran, whether it answered or failed; 0 before its end.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, shrink_arena: bool = False) -> None:
+        super().__init__(shrink_arena=shrink_arena)
         self.seconds = 0.0
 
 

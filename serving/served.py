@@ -78,6 +78,7 @@ class ServedModel:
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
             max_queue_bytes=deploy.batching.max_queue_bytes,
+            shrink_arena=deploy.runtime.shrink_arena,
         )
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=f"{self.name}-{self.version}")
         self.batcher = batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)

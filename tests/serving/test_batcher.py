@@ -426,3 +426,19 @@ async def test_everything_given_back_leaves_nothing_inside():
         await settle()
     await asyncio.gather(*answers, return_exceptions=True)
     assert (batcher.inside, batcher.queue_depth, batcher.admission.in_window) == (0, 0, 0)
+
+
+async def test_only_a_run_that_nothing_waits_behind_shrinks_the_arena():
+    runs = Runs()
+    policy = BatchPolicy(slots=1, max_size=1, max_delay_ms=0, max_queue=9, shrink_arena=True)
+    batcher = Batcher(runs, policy, meter=Seen())
+    submit(batcher, row(0), row(1))
+    await settle()
+    runs.answer(0)
+    await settle()
+    runs.answer(1)
+    await settle()
+    entry = "memory.enable_memory_arena_shrinkage"
+    with pytest.raises(RuntimeError):
+        runs.runs[0].options.get_run_config_entry(entry)
+    assert runs.runs[1].options.get_run_config_entry(entry) == "cpu:0"

@@ -17,6 +17,7 @@ from pipelines.errors import (
     ImageTooLargeError,
     InvalidRequestError,
     ModelOutputError,
+    ModelRunError,
     OverloadedError,
     UnknownModelError,
 )
@@ -200,6 +201,82 @@ async def test_a_timeout_of_a_model_itself_is_not_taken_for_the_deadline(folders
     async with plane_over(folders["classes"]) as parts:
         with pytest.raises(TimeoutError, match="a bug"):
             await parts.plane.predict(call_for(photos[0], deadline=time.monotonic() + 60), serialize)
+
+
+async def test_a_caller_that_leaves_during_its_run_ends_the_run_and_its_seconds_are_wasted(
+    folders: dict[str, Path], photos: list[bytes]
+):
+    async with plane_over(folders["classes"], gated=True) as parts:
+        leaves = asyncio.create_task(parts.plane.predict(call_for(photos[0]), whole))
+        assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+        parts.session.gate.set()
+        await parts.plane.predict(call_for(photos[0]), whole)
+        labels = {"model": "classes", "version": "1"}
+
+        def value(name: str) -> float:
+            return parts.metrics.registry.get_sample_value(f"ocella_{name}_total", labels) or 0.0
+
+        assert value("terminated_runs") == 1
+        assert 0 < value("wasted_inference_seconds") < value("inference_seconds")
+        assert value("images") == 1
+
+
+async def test_a_caller_that_leaves_before_its_run_is_never_run(folders: dict[str, Path], photos: list[bytes]):
+    deploy = Deploy(runtime=Runtime(instances=1))
+    async with plane_over(folders["classes"], gated=True, deploy=deploy) as parts:
+        first = asyncio.create_task(parts.plane.predict(call_for(photos[0]), whole))
+        assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)
+        leaves = asyncio.create_task(parts.plane.predict(call_for(photos[1]), whole))
+        batcher = parts.catalog.find("classes", 1).batcher
+        async with asyncio.timeout(PATIENCE_S):
+            while not batcher.queue_depth:
+                await asyncio.sleep(0)
+        leaves.cancel()
+        parts.session.gate.set()
+        await first
+        assert parts.session.batches == [1]
+        await parts.plane.wait_empty()
+
+
+async def test_a_deadline_of_a_millisecond_is_a_passed_deadline_and_no_overload(
+    folders: dict[str, Path], photos: list[bytes]
+):
+    async with plane_over(folders["classes"]) as parts:
+        for _ in range(3):
+            await parts.plane.predict(call_for(photos[0]), whole)
+        with pytest.raises(DeadlineExceededError):
+            await parts.plane.predict(call_for(photos[0], deadline=time.monotonic() + 0.001), whole)
+        await parts.plane.wait_empty()
+
+
+@pytest.mark.parametrize("rows", [0, 2])
+async def test_another_number_of_rows_is_an_error_and_never_somebody_elses_row(
+    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch, rows: int
+):
+    async with plane_over(folders["classes"]) as parts:
+        served = parts.catalog.find("classes", 1)
+        wrong = FaultySession(parts.session, lambda out: {name: value.repeat(rows, 0) for name, value in out.items()})
+        monkeypatch.setattr(served._executor, "_session", wrong)
+        with pytest.raises(ModelRunError, match="must have 1 rows"):
+            await parts.plane.predict(call_for(photos[0]), whole)
+
+
+async def test_what_a_model_raises_reaches_its_caller_and_the_next_is_answered(
+    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    def spoil(outputs: dict[str, AnyArray]) -> dict[str, AnyArray]:
+        raise ModelRunError("the graph is broken")
+
+    async with plane_over(folders["classes"]) as parts:
+        served = parts.catalog.find("classes", 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(served._executor, "_session", FaultySession(parts.session, spoil))
+            with pytest.raises(ModelRunError, match="the graph is broken"):
+                await parts.plane.predict(call_for(photos[0]), whole)
+        assert (await parts.plane.predict(call_for(photos[0]), whole)).model == "classes"
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ def test_every_key_is_read(tmp_path: Path):
         pytest.param("[batching]\nmax_size = '4'", "batching.max_size", id="a value of another type"),
         pytest.param("versions = 'newest'", "versions", id="a policy that does not exist"),
         pytest.param("versions = []", "versions", id="no version at all"),
+        pytest.param("[batching]\nmax_queue_bytes = 0", "batching.max_queue_bytes", id="no byte at all"),
+        pytest.param(
+            "[runtime]\nshrink_arena = true\narena = false", "shrink_arena acts only", id="no arena to shrink"
+        ),
         pytest.param("[runtime]\nproviders = []", "runtime.providers", id="no provider at all"),
         pytest.param("[runtime]\ninstances = 1979-05-27", "runtime.instances", id="a date"),
         pytest.param("versions = ", "not TOML", id="a file that is not TOML"),

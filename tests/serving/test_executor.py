@@ -109,3 +109,11 @@ async def test_ending_a_run_under_way_stops_onnxruntime_in_the_middle(session: S
         with pytest.raises(RunTerminatedError, match="nobody waited"):
             await answer
         assert await submit(executor, rows_of(1))  # the session is as good as before
+
+
+async def test_a_run_that_shrinks_the_arena_answers_the_same(session: Session):
+    (row,) = rows_of(1)
+    with executor_of(session) as executor:
+        shrunk = await submit(executor, [row], Run(shrink_arena=True))
+        again = await submit(executor, [row])
+    assert np.array_equal(shrunk[0]["logits"], again[0]["logits"])
