@@ -1,9 +1,8 @@
 """How fast `ocella batch` is against its floor: the same images decoded, run and finished by bare threads.
 
-Run: ``python -m benchmarks.batch [PACKAGE] [--images N]``. The floor has no journal, no order, no outputs and no hashes:
-as many threads as cores, each decodes, preprocesses, runs one row and postprocesses, image after image. Both sides take
-turns, the best of three counts; a ratio of 0.95 is the aim. On a machine that others use only the ratio of CPU seconds
-says something.
+Run: ``python -m benchmarks.batch [PACKAGE] [--images N]``. The floor has no journal, order, outputs or hashes: as many
+threads as cores, each decodes, preprocesses, runs one row and postprocesses, image after image. Both sides take turns,
+the best of three counts; a ratio of 0.95 is the aim. On a machine that others use only the ratio by CPU says something.
 """
 
 from __future__ import annotations
