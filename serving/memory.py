@@ -8,8 +8,9 @@ from pathlib import Path
 from pipelines.errors import OcellaError
 
 MIB = 1024 * 1024
-# Weights once in the graph and once packed for the CPU's kernels, and what the first runs allocate. Measured after a
-# load with golden replay: 1.9 times the file of a 19 MB classifier, 24 MiB for a file of 5 kB.
+# Weights once in the graph and once packed for the CPU's kernels, and what a session takes besides: a least, since no
+# file's size tells what its activations take. Growth by one load with golden replay: page orientation 50 MiB for a file
+# of 6.5 MiB, CenterFace 64 for 7, but U2-Net-p 878 for 4.4.
 GRAPH_FACTOR = 2.5
 GRAPH_BASE = 32 * MIB
 _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -42,7 +43,7 @@ def available_bytes(
 
 
 def needed_bytes(graph_bytes: int) -> int:
-    """What loading a graph file takes, estimated from its size."""
+    """What loading a graph file takes at the least, from its size; large activations come on top."""
     return int(GRAPH_FACTOR * graph_bytes) + GRAPH_BASE
 
 
