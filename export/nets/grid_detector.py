@@ -56,15 +56,16 @@ class GridDetectorNet(nn.Module):
         super().__init__()
         self.strides = strides
         levels = int(math.log2(strides[-1]))
-        widths = [width * 2 ** min(level, 3) for level in range(levels + 1)]
-        self.stem = ConvNorm(3, widths[0])
+        widths = [width * 2 ** min(level, 3) for level in range(levels)]  # at strides 2, 4, 8 ...
+        # The first convolution halves the sides: at full resolution it would cost as much as all the others.
+        self.stem = ConvNorm(3, widths[0], stride=2)
         self.backbone = nn.ModuleList(
             nn.Sequential(ConvNorm(narrow, wide, stride=2), *(Residual(wide) for _ in range(depth)))
             for narrow, wide in pairwise(widths)
         )
-        at = [widths[int(math.log2(stride))] for stride in strides]
+        at = [widths[int(math.log2(stride)) - 1] for stride in strides]
         self.laterals = nn.ModuleList(ConvNorm(deep, fine, kernel=1) for fine, deep in pairwise(at))
-        self.merges = nn.ModuleList(ConvNorm(2 * fine, fine) for fine in at[:-1])
+        self.merges = nn.ModuleList(ConvNorm(2 * fine, fine, kernel=1) for fine in at[:-1])
         attributes = anchors_per_scale * (BOX_AND_OBJECTNESS + num_classes)
         self.heads = nn.ModuleList(
             nn.Sequential(ConvNorm(channels, channels), nn.Conv2d(channels, attributes, 1)) for channels in at
@@ -87,7 +88,7 @@ class GridDetectorNet(nn.Module):
         """Raw maps, finest stride first."""
         x = self.stem(rows)
         features = []
-        for level, stage in enumerate(self.backbone, start=1):
+        for level, stage in enumerate(self.backbone, start=2):
             x = stage(x)
             if 2**level in self.strides:
                 features.append(x)

@@ -120,18 +120,18 @@ class DataSpec(Spec):
     """Which images: ``--data`` is the folder that the paths start from.
 
     Attributes:
-        format: name of a reader; ``ocella evaluate --help`` lists them.
+        format: name of a reader; null: as the files show.
         train: folder or file below ``--data``.
-        test: held-out images; null: every ``1 / test_fraction``-th of the training images, chosen by the seed.
-        test_fraction: of the images of each class, where ``test`` is null.
-        broken: a file that cannot be used is left out and named (``skip``), or ends the run (``refuse``).
+        test: held-out images, likewise; null: some of the training images, drawn by the seed.
+        test_fraction: of the images of each class, or of the people, where ``test`` is null.
+        on_error: a file that cannot be used is left out and named (``skip``), or ends the run (``refuse``).
     """
 
-    format: str
+    format: str | None = None
     train: str = "."
     test: str | None = None
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    broken: Literal["skip", "refuse"] = "refuse"
+    on_error: Literal["skip", "refuse"] = "refuse"
 
 
 class TrainConfig(Spec):
@@ -159,7 +159,7 @@ class TrainConfig(Spec):
     license: str = "not stated"
     source: str = "not stated"
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    data: DataSpec
+    data: DataSpec = DataSpec()
     model: ModelSpec
     weights: str | None = None
     image: ImageSpec | None = None

@@ -16,7 +16,7 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float | int]]) -> None:
 
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _HIDDEN]
     lines = -(-len(names) // _COLUMNS)
-    figure = Figure(figsize=(_WIDTH * _COLUMNS, _HEIGHT * lines), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH * _COLUMNS, _HEIGHT * lines), dpi=_DPI)
     FigureCanvasAgg(figure)
     for i, name in enumerate(names):
         points = [(row["epoch"], row[name]) for row in rows if name in row]
@@ -25,4 +25,5 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float | int]]) -> None:
         axes.set_title(name)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.18 / lines, top=1 - 0.1 / lines, hspace=0.55, wspace=0.25)
     figure.savefig(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Self
 from export.training.curves import draw_curves
 
 METRICS_FILE, CURVES_FILE, TENSORBOARD = "metrics.jsonl", "curves.png", "tensorboard"
+DRAW_EVERY_S = 30.0  # a drawing takes about as long as an epoch of a small model.
 Row = Mapping[str, float | int]
 
 
@@ -24,14 +26,18 @@ class Journal:
         Only one device of several is ``active``; the others write nothing.
         """
         self._out = out
+        self._rows: Sequence[Row] = ()
+        self._drawn_at = time.monotonic()
         self._board = _open_board(out / TENSORBOARD, resumed_at) if active else None
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write all rows up to now, the newest last."""
         if self._board is None:
             return
+        self._rows = rows
         write_rows(self._out / METRICS_FILE, rows)
-        draw_curves(self._out / CURVES_FILE, rows)
+        if time.monotonic() - self._drawn_at > DRAW_EVERY_S:
+            self._draw()
         newest = rows[-1]
         for name, value in newest.items():
             self._board.add_scalar(name, value, int(newest["epoch"]))
@@ -43,6 +49,12 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         if self._board is not None:
             self._board.close()
+            if self._rows:
+                self._draw()
+
+    def _draw(self) -> None:
+        draw_curves(self._out / CURVES_FILE, self._rows)
+        self._drawn_at = time.monotonic()
 
 
 def _open_board(folder: Path, resumed_at: int) -> Any:

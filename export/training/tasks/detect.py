@@ -18,7 +18,7 @@ from export.training.inference import answer_images, pipeline_for
 from export.training.losses import Grid, GridTargets, LossSpec, grid_loss
 from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
-from export.training.sampling import shuffled_batches
+from export.training.sampling import planes_last, shuffled_batches
 from pipelines.draw import draw
 from pipelines.errors import RecipeError
 from pipelines.options import PredictOptions
@@ -92,7 +92,7 @@ class DetectionTask:
             row[:, : sample.row.shape[1], : sample.row.shape[2]] = sample.row
         counts = [len(sample.boxes) for sample in samples]
         return {
-            "rows": torch.from_numpy(rows),
+            "rows": planes_last(rows),
             "of_row": torch.from_numpy(np.repeat(np.arange(len(samples)), counts)),
             "boxes": torch.from_numpy(np.concatenate([sample.boxes for sample in samples])),
             "class_ids": torch.from_numpy(np.concatenate([sample.class_ids for sample in samples])),

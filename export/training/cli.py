@@ -1,0 +1,81 @@
+"""``ocella train``: a recipe by name, or a config of one's own."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.errors import MissingExtraError, RecipeError
+
+if TYPE_CHECKING:
+    from export.training.config import TrainConfig
+    from export.training.run import TrainingData
+
+RUNS = Path("runs")
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|CONFIG", help="Recipe (digits, trees) or a TOML file.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of a config: where its paths start. Of a recipe: where data are fetched to."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="The run's folder; default runs/NAME.")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The same in seconds: little data, an epoch or two.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+) -> None:
+    r"""Train a model, judge it on held-out images, draw its curves.
+
+    Example:
+        ocella train digits --smoke --out /tmp/digits-smoke
+    """
+    try:
+        import lightning_fabric  # noqa: F401
+        import torch
+        import torchvision  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(f"install 'ocella[export]' to train (no {error.name})") from error
+    from export.training.progress import progress
+    from export.training.run import run
+
+    config, training_data = gather(recipe, data, smoke=smoke)
+    folder = out or RUNS / (f"{config.name}-smoke" if smoke else config.name)
+    command = f"ocella train {recipe}"
+    with progress(typer.echo) as shown:
+        outcome = run(
+            config, training_data, out=folder, resume=resume, source=f"{config.source}; `{command}`", progress=shown
+        )
+    best = "  ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
+    typer.echo(f"epoch {outcome.kept_epoch} was kept: {best}")
+    typer.echo(f"held out: {training_data.split}")
+    typer.echo(f"{folder / 'model.pt'} ({torch.__version__}); `ocella export {folder}` makes a package of it")
+
+
+def gather(recipe: str, data: Path | None, *, smoke: bool) -> tuple[TrainConfig, TrainingData]:
+    """The config and the data of a recipe's name or of a TOML file; raises RecipeError, DatasetError, DownloadError."""
+    from export.cli import cache_root
+    from export.training.config import read_config
+    from export.training.recipes import RECIPES
+    from export.training.sources import config_data, recipe_data, smoke_config
+
+    def say(line: str) -> None:
+        typer.echo(f"  {line}")
+
+    if recipe in RECIPES:
+        chosen = RECIPES[recipe]
+        found = recipe_data(chosen, data or cache_root(None).parent / "data", smoke=smoke, report=say)
+        return (chosen.smoke if smoke else chosen.config), found
+    path = Path(recipe)
+    if not path.suffix and not path.exists():
+        close = difflib.get_close_matches(recipe, RECIPES, n=1)
+        hint = f"did you mean {close[0]!r}" if close else "a config is a file that ends in .toml"
+        raise RecipeError(f"no recipe {recipe!r}, there are {', '.join(RECIPES)}; {hint}")
+    config = read_config(path)
+    if data is None:
+        raise RecipeError(f"--data must say where the images of {path} are, it was not given")
+    return (smoke_config(config) if smoke else config), config_data(config, data, smoke=smoke, report=say)

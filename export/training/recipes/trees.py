@@ -1,0 +1,75 @@
+"""A grid detector of tree crowns in aerial photos of 10 cm a pixel: ``ocella train trees``.
+
+Data: four photos of NEON with 951 boxes, as DeepForest ships them (0.5 to 6 megapixels; downloaded once, 20 MB).
+Trained on windows of three of them; held out: photo YELL_541000 (1249 x 1035 pixels, 279 crowns), never trained on nor
+chosen by: the last epoch is kept. It is judged whole, at its own resolution, in one row, as the server answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from export.data.dataset import Dataset
+from export.nets.specs import GridDetector
+from export.training.augment.spec import Augment
+from export.training.config import AdamW, CosineSchedule, DataSpec, LoopSpec, TrainConfig
+from export.training.losses.specs import Grid
+from export.training.recipes.recipe import Recipe
+from pipelines.image import decode_image
+from pipelines.present import encode_png
+
+# Windows of the held-out photo: left, top, width, height; sides that are no multiple of 16, so that rows are padded.
+_WINDOWS = {"crowns-a": (160, 600, 330, 250), "crowns-b": (620, 300, 250, 310)}
+_SMOKE_MAX_PIXELS = 400 * 400
+
+_CONFIG = TrainConfig(
+    name="trees",
+    description="tree crowns in aerial photos of 10 cm a pixel (YOLO-style anchor grid)",
+    license="Apache-2.0",
+    source="photos and boxes of NEON, as shipped by DeepForest 2.1.0 (MIT)",
+    seed=0,
+    data=DataSpec(format="voc", train="train", test="test"),
+    model=GridDetector(size_hw=None, max_longer=2560, width=16, max_detections=500),
+    loss=Grid(),
+    augment=Augment(
+        flip_horizontal=0.5,
+        quarter_turns=True,
+        scale=(0.7, 1.4),
+        crop_hw=(288, 288),
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.3,
+        hue=0.02,
+    ),
+    optimizer=AdamW(learning_rate=3e-3, weight_decay=0.05),
+    schedule=CosineSchedule(warmup_epochs=1.0, final_fraction=0.02),
+    loop=LoopSpec(epochs=40, batch_size=8, ema_decay=0.98, clip_norm=10.0, keep="last", evaluate_every=10),
+)
+
+
+def samples(test: Dataset) -> Mapping[str, bytes]:
+    """Two windows of the held-out photo."""
+    photo = decode_image(test.samples[0].path.read_bytes(), exif="apply", alpha="white")
+    return {
+        name: encode_png(photo[top : top + height, left : left + width])
+        for name, (left, top, width, height) in _WINDOWS.items()
+    }
+
+
+def _small_photos(train: Dataset) -> Dataset:
+    return train.subset(tuple(s for s in train.samples if s.size_hw[0] * s.size_hw[1] <= _SMOKE_MAX_PIXELS))
+
+
+RECIPE = Recipe(
+    config=_CONFIG,
+    dataset="trees",
+    split="photo YELL_541000 (279 crowns), whole, not trained on",
+    smoke=_CONFIG.model_copy(
+        update={
+            "loop": LoopSpec(epochs=2, batch_size=4, ema_decay=0.9, clip_norm=10.0, keep="last"),
+            "augment": _CONFIG.augment.model_copy(update={"crop_hw": (128, 128)}),
+        }
+    ),
+    smoke_train=_small_photos,
+    samples=samples,
+)
