@@ -60,7 +60,7 @@ def train(
     """
     plan = config.loop
     fabric, scaler = _devices(plan)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # convolutions run up to twice as fast.
+    module.to(memory_format=torch.channels_last)  # convolutions run up to twice as fast.
     freeze(module, plan.freeze)
     optimizer = make_optimizer(module, config.optimizer)
     wrapped, stepper = fabric.setup(module, optimizer)
