@@ -35,20 +35,22 @@ class PredictRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[bytes] = ..., id: _Optional[str] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ..., stream_options: _Optional[_Union[StreamOptions, _Mapping]] = ...) -> None: ...
 
 class PredictOptions(_message.Message):
-    __slots__ = ("score_threshold", "iou_threshold", "max_detections", "top_k", "mask_format", "timings")
+    __slots__ = ("score_threshold", "iou_threshold", "max_detections", "top_k", "mask_format", "timings", "embeddings")
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     IOU_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     MAX_DETECTIONS_FIELD_NUMBER: _ClassVar[int]
     TOP_K_FIELD_NUMBER: _ClassVar[int]
     MASK_FORMAT_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
     score_threshold: float
     iou_threshold: float
     max_detections: int
     top_k: int
     mask_format: MaskFormat
     timings: bool
-    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., top_k: _Optional[int] = ..., mask_format: _Optional[_Union[MaskFormat, str]] = ..., timings: bool = ...) -> None: ...
+    embeddings: bool
+    def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., top_k: _Optional[int] = ..., mask_format: _Optional[_Union[MaskFormat, str]] = ..., timings: bool = ..., embeddings: bool = ...) -> None: ...
 
 class StreamOptions(_message.Message):
     __slots__ = ("window",)
@@ -57,7 +59,7 @@ class StreamOptions(_message.Message):
     def __init__(self, window: _Optional[int] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "cascade", "error")
+    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "faces", "cascade", "error")
     ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +69,7 @@ class PredictResponse(_message.Message):
     DETECTIONS_FIELD_NUMBER: _ClassVar[int]
     SEGMENTATION_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
     CASCADE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     id: str
@@ -78,9 +81,10 @@ class PredictResponse(_message.Message):
     detections: Detections
     segmentation: Segmentation
     embedding: Embedding
+    faces: FaceList
     cascade: Cascade
     error: Error
-    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., faces: _Optional[_Union[FaceList, _Mapping]] = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
 
 class ImageSize(_message.Message):
     __slots__ = ("width", "height")
@@ -225,6 +229,30 @@ class CascadeObject(_message.Message):
     segmentation: Segmentation
     embedding: Embedding
     def __init__(self, transform: _Optional[_Iterable[float]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ...) -> None: ...
+
+class FaceList(_message.Message):
+    __slots__ = ("detections", "qualities", "embeddings", "transforms")
+    DETECTIONS_FIELD_NUMBER: _ClassVar[int]
+    QUALITIES_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORMS_FIELD_NUMBER: _ClassVar[int]
+    detections: Detections
+    qualities: _containers.RepeatedCompositeFieldContainer[FaceQuality]
+    embeddings: _containers.RepeatedCompositeFieldContainer[Embedding]
+    transforms: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, detections: _Optional[_Union[Detections, _Mapping]] = ..., qualities: _Optional[_Iterable[_Union[FaceQuality, _Mapping]]] = ..., embeddings: _Optional[_Iterable[_Union[Embedding, _Mapping]]] = ..., transforms: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class FaceQuality(_message.Message):
+    __slots__ = ("size_px", "sharpness", "brightness", "turn")
+    SIZE_PX_FIELD_NUMBER: _ClassVar[int]
+    SHARPNESS_FIELD_NUMBER: _ClassVar[int]
+    BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    size_px: float
+    sharpness: float
+    brightness: float
+    turn: float
+    def __init__(self, size_px: _Optional[float] = ..., sharpness: _Optional[float] = ..., brightness: _Optional[float] = ..., turn: _Optional[float] = ...) -> None: ...
 
 class Embedding(_message.Message):
     __slots__ = ("vector",)
