@@ -6,13 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from pipelines.errors import (
-    ImageDecodeError,
-    ImageTooLargeError,
     InvalidRequestError,
     ModelRunError,
     RunTerminatedError,
@@ -20,6 +17,7 @@ from pipelines.errors import (
 from pipelines.types import AnyArray
 from serving.catalog import Catalog
 from serving.dataplane import DataPlane, InferAnswer, InferCall, PredictCall, Priority
+from serving.many import predict_all
 from serving.oip.classify import best_entries
 from serving.oip.image_outputs import check_outputs, image_row, stack_rows
 from serving.oip.requests import IMAGE, InferRequest, RequestedOutput
@@ -85,7 +83,6 @@ class Inference:
     async def _images(
         self, request: InferRequest, served: ServedModel, deadline: float, priority: Priority, client: str
     ) -> InferResult:
-        """Each image is a call of its own; at most as many are inside at once as the model runs at once."""
         names = tuple(output.name for output in request.outputs)
         if any(output.classes for output in request.outputs):
             raise InvalidRequestError(f"classification must be of a graph's outputs, the input is {IMAGE!r}")
@@ -104,32 +101,11 @@ class Inference:
             for image in images
         ]
         serialize = partial(image_row, names=frozenset(names))
-        if len(calls) == 1:
-            rows = [await self._plane.predict(calls[0], serialize)]
+        rows = await predict_all(self._plane, served, calls, serialize)
+        if len(rows) == 1:
             return InferResult(served.name, served.version, stack_rows(rows, names))
-        room = asyncio.Semaphore(served.policy.slots * served.policy.max_size)
-
-        async def row_of(index: int) -> dict[str, AnyArray]:
-            async with room:
-                try:
-                    return await self._plane.predict(calls[index], serialize)
-                except (ImageDecodeError, ImageTooLargeError) as error:
-                    raise type(error)(f"image {index} of {len(calls)}: {error}") from error
-
-        rows = await _all([row_of(index) for index in range(len(calls))])
         outputs = await asyncio.to_thread(stack_rows, rows, names)  # masks of many images are megabytes to copy
         return InferResult(served.name, served.version, outputs)
-
-
-async def _all(work: list[Any]) -> list[Any]:
-    """Await everything; the first error ends the rest and is raised itself."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _feed(tensor: Tensor, served: ServedModel) -> AnyArray:

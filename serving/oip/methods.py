@@ -11,11 +11,17 @@ from google.protobuf.message import Message
 from pipelines.errors import NotOfferedError
 from protos.oip import control_pb2, metadata_pb2, model_config_pb2, statistics_pb2
 from serving.oip.control import NO_CUDA
-from serving.oip.documents import Document, is_ready, model_config, model_metadata, server_metadata
+from serving.oip.documents import Document
 from serving.oip.parts import ServiceParts
-from serving.oip.requests import read_version
+from serving.oip.questions import (
+    configuration,
+    describe_model,
+    describe_server,
+    model_is_ready,
+    server_is_ready,
+    statistics,
+)
 from serving.oip.shared_memory import Region
-from serving.oip.statistics import model_statistics
 
 
 @dataclass(frozen=True)
@@ -32,37 +38,27 @@ async def _server_live(_: ServiceParts, __: object) -> Document:
 
 
 async def _server_ready(parts: ServiceParts, _: object) -> Document:
-    return {"ready": bool(parts.catalog.is_serving(""))}
+    return {"ready": server_is_ready(parts)}
 
 
 async def _model_ready(parts: ServiceParts, request: metadata_pb2.ModelReadyRequest) -> Document:
-    version = read_version(request.version)
-    return {"ready": not parts.catalog.draining.is_set() and is_ready(parts.catalog.statuses(), request.name, version)}
+    return {"ready": model_is_ready(parts, request.name, request.version)}
 
 
 async def _server_metadata(parts: ServiceParts, _: object) -> Document:
-    return server_metadata(shared_memory=parts.memory is not None)
+    return describe_server(parts)
 
 
 async def _model_metadata(parts: ServiceParts, request: metadata_pb2.ModelMetadataRequest) -> Document:
-    served = parts.catalog.find(request.name, read_version(request.version))
-    return model_metadata(served, parts.catalog.statuses())
+    return describe_model(parts, request.name, request.version)
 
 
 async def _model_config(parts: ServiceParts, request: model_config_pb2.ModelConfigRequest) -> Document:
-    return {"config": model_config(parts.catalog.find(request.name, read_version(request.version)))}
+    return {"config": configuration(parts, request.name, request.version)}
 
 
 async def _model_statistics(parts: ServiceParts, request: statistics_pb2.ModelStatisticsRequest) -> Document:
-    version = read_version(request.version)
-    if request.name:
-        parts.catalog.find(request.name, version)  # says why there is none
-    models = [
-        (status.name, status.version)
-        for status in parts.catalog.statuses()
-        if status.ready and request.name in ("", status.name) and version in (0, status.version)
-    ]
-    return {"model_stats": model_statistics(parts.metrics, models)}
+    return statistics(parts, request.name, request.version)
 
 
 async def _repository_index(parts: ServiceParts, request: control_pb2.RepositoryIndexRequest) -> Document:

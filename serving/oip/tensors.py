@@ -105,8 +105,9 @@ def from_values(name: str, datatype: str, shape: Sequence[int], values: Sequence
     if datatype == BYTES:
         return Tensor(name, datatype, _objects([v.encode() if type(v) is str else v for v in values], shape))
     try:
-        return Tensor(name, datatype, np.array(values, dtype).reshape(shape))
-    except OverflowError as error:
+        with np.errstate(over="raise"):  # else a number beyond the dtype's range becomes infinity
+            return Tensor(name, datatype, np.array(values, dtype).reshape(shape))
+    except (OverflowError, FloatingPointError) as error:
         raise InvalidRequestError(f"values of {name!r} must be in the range of {datatype}: {error}") from error
 
 
