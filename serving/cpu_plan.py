@@ -34,7 +34,7 @@ def plan_model(runtime: Runtime, *, cores: int) -> ModelPlan:
     reasons = [
         "deploy.toml says so"
         if runtime.instances
-        else "one for each core, which carries 2 to 3 times what one run on all of them does",
+        else "one for each core: under load more than one run on all of them carries",
         "more than one shortens a lone run and costs throughput under load; deploy.toml says so"
         if intra > 1
         else "one, so that runs do not wait for each other and a batch equals its rows alone to the bit",
