@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from export.nets import grid_detector, lenet5, torchvision_classifier, torchvision_detector, torchvision_segmenter
+from export.nets import (
+    embedding_net,
+    grid_detector,
+    lenet5,
+    torchvision_classifier,
+    torchvision_detector,
+    torchvision_segmenter,
+    unet,
+)
 from export.nets.architecture import INPUT, Architecture
 from export.nets.specs import ModelSpec
 
 BUILDERS: Mapping[str, Callable[[Any, int], Architecture]] = {
+    "embedding_net": embedding_net.build,
     "grid_detector": grid_detector.build,
     "lenet5": lenet5.build,
     "torchvision_classifier": torchvision_classifier.build,
     "torchvision_detector": torchvision_detector.build,
     "torchvision_segmenter": torchvision_segmenter.build,
+    "unet": unet.build,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from pipelines.specs import Count, Positive, SizeHW, Spec
+from pipelines.specs import Count, Level, Positive, SizeHW, Spec
 
 Anchor: TypeAlias = tuple[Positive, Positive]
 
@@ -26,7 +26,7 @@ class GridDetector(Spec):
 
     Attributes:
         kind: ``grid_detector``.
-        width: channels of the first stage; every later stage has twice as many, up to 8 times.
+        width: channels at half the row's size; every later stage has twice as many, up to 8 times.
         depth: residual blocks of a stage.
         strides: row pixels a cell, one a scale, finest first: each of 4, 8, 16, 32, each twice the one before.
         anchors: width and height in row pixels, the same number for each stride; null: found in the training boxes.
@@ -125,7 +125,72 @@ class TorchvisionSegmenter(Spec):
     size_hw: SizeHW = (256, 256)
 
 
+class EmbeddingNet(Spec):
+    """A Siamese network: one vector of length 1 an image, whose cosine with another says whether both show the same.
+
+    Attributes:
+        kind: ``embedding_net``.
+        size_hw: the row's size, multiples of 16, into which the image is stretched.
+        color: ``gray`` rows have one channel.
+        width: channels of the first stage; each of the other three has twice as many as the one before.
+        dim: length of the vectors.
+        dropout: chance of each value of the last map to be left out while the network trains.
+        head: what the loss needs beside vectors while it trains, and no package holds: ``none`` (triplet, InfoNCE), a
+            binary answer same or different for ``pairs``, a centre for each of the ``classes`` (ArcFace).
+    """
+
+    kind: Literal["embedding_net"] = "embedding_net"
+    size_hw: SizeHW = (112, 112)
+    color: Literal["rgb", "gray"] = "rgb"
+    width: Annotated[int, Field(ge=4, le=128)] = 16
+    dim: Count = 128
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    head: Literal["none", "pairs", "classes"] = "none"
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if any(side % 16 for side in self.size_hw):
+            raise ValueError(f"size_hw must be multiples of 16, got {self.size_hw}")
+        return self
+
+
+class UNet(Spec):
+    """A U-Net with transposed convolutions (arXiv:1505.04597).
+
+    Attributes:
+        kind: ``unet``.
+        color: ``gray`` rows have one channel.
+        width: channels at full size; each level below has twice as many.
+        levels: how often the size is halved.
+        size_hw: the row's size, a multiple of ``2 ** levels``, into which the image is stretched. Null: the image keeps
+            its size and is padded to a multiple.
+        pad_value: level of that padding.
+        max_longer: with ``size_hw`` null, images are scaled down to this longer side; null: never.
+    """
+
+    kind: Literal["unet"] = "unet"
+    color: Literal["rgb", "gray"] = "rgb"
+    width: Annotated[int, Field(ge=4, le=128)] = 16
+    levels: Annotated[int, Field(ge=1, le=5)] = 4
+    size_hw: SizeHW | None = None
+    pad_value: Level = 0
+    max_longer: Count | None = 2048
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        multiple = 2**self.levels
+        if self.size_hw is not None and any(side % multiple for side in self.size_hw):
+            raise ValueError(f"size_hw must be multiples of {multiple}, got {self.size_hw}")
+        return self
+
+
 ModelSpec: TypeAlias = Annotated[
-    LeNet5 | GridDetector | TorchvisionClassifier | TorchvisionDetector | TorchvisionSegmenter,
+    LeNet5
+    | GridDetector
+    | EmbeddingNet
+    | UNet
+    | TorchvisionClassifier
+    | TorchvisionDetector
+    | TorchvisionSegmenter,
     Field(discriminator="kind"),
 ]

@@ -25,6 +25,8 @@ from export.training.state import STATE_FILE
 from export.training.task import Task
 from export.training.tasks.classify import ClassificationTask
 from export.training.tasks.detect import DetectionTask
+from export.training.tasks.embed import EmbeddingTask
+from export.training.tasks.segment import SegmentationTask
 from pipelines.errors import RecipeError
 from pipelines.geometry import place
 from pipelines.manifest import Metric
@@ -34,6 +36,8 @@ MakeTask: TypeAlias = Callable[..., Task]
 TASKS: Mapping[str, MakeTask] = {
     "classification": ClassificationTask,
     "detection": DetectionTask,
+    "embedding": EmbeddingTask,
+    "segmentation": SegmentationTask,
 }
 
 
@@ -79,7 +83,7 @@ def run(
             module=module,
             image_spec=architecture.image,
             head_spec=architecture.head,
-            labels=data.train.labels,
+            labels=() if architecture.head.task == "embedding" else data.train.labels,
             metrics={name: Metric(value=value, split=data.split) for name, value in metrics.items()},
             name=config.name,
             description=config.description,
@@ -102,7 +106,7 @@ def make_task(architecture: Architecture, data: TrainingData, config: TrainConfi
         raise RecipeError(f"model.kind must be a model that can be trained: {', '.join(TASKS)}; got {task}")
     if data.train.task != task:
         raise RecipeError(f"model.kind {config.model.kind} is for {task}, the data are for {data.train.task}")
-    if data.train.labels != data.test.labels:
+    if task != "embedding" and data.train.labels != data.test.labels:  # embeddings are judged by people never seen.
         raise RecipeError(f"train and test must have the same classes, got {data.train.labels} and {data.test.labels}")
     return TASKS[task](
         architecture,

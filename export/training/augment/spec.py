@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.specs import Level, Positive, Probability, SizeHW, Spec
+from pipelines.specs import Count, Level, Positive, Probability, SizeHW, Spec
 
 
 class Augment(Spec):
@@ -19,7 +19,8 @@ class Augment(Spec):
         rotate_degrees: turn by up to so much in either direction.
         scale: smallest and largest factor of the image's size.
         translate: shift by up to this share of the image's sides.
-        crop_hw: a window of this size, at a random place; an epoch then sees as many windows of an image as tile it.
+        crop_hw: a window of this size, at a random place.
+        windows: how many of an image an epoch sees; null: as many as tile it.
         min_visible: a box goes when less than this share of its area is left in the picture.
         fill: level of pixels that come from outside the image.
         brightness: factor of all levels, 1 plus or minus up to this.
@@ -35,6 +36,7 @@ class Augment(Spec):
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     translate: Probability = 0.0
     crop_hw: SizeHW | None = None
+    windows: Count | None = None
     min_visible: Probability = 0.3
     fill: Level = 114
     brightness: Probability = 0.0
@@ -46,4 +48,6 @@ class Augment(Spec):
     def _ordered(self) -> Self:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale must be smallest, largest, got {self.scale}")
+        if self.windows is not None and self.crop_hw is None:
+            raise ValueError(f"windows act only where crop_hw is given, got {self.windows}")
         return self

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from export.training.losses.arcface import arcface
 from export.training.losses.bootstrapped import bootstrapped_cross_entropy
 from export.training.losses.cross_entropy import cross_entropy
 from export.training.losses.dice import dice
 from export.training.losses.focal import focal
 from export.training.losses.grid import GridTargets, grid_loss
-from export.training.losses.specs import Bootstrapped, CrossEntropy, Dice, Focal, Grid, LossSpec, PixelLoss
+from export.training.losses.info_nce import info_nce
+from export.training.losses.same_different import same_different
+from export.training.losses.specs import (
+    ArcFace,
+    Bootstrapped,
+    CrossEntropy,
+    Dice,
+    Focal,
+    Grid,
+    IdentityLoss,
+    InfoNce,
+    LossSpec,
+    PixelLoss,
+    SameDifferent,
+    Triplet,
+    require_pixel_loss,
+)
+from export.training.losses.triplet import triplet
 
 
 def pixel_loss(logits: Tensor, targets: Tensor, spec: PixelLoss) -> Tensor:
@@ -26,18 +44,28 @@ def pixel_loss(logits: Tensor, targets: Tensor, spec: PixelLoss) -> Tensor:
 
 
 __all__ = [
+    "ArcFace",
     "Bootstrapped",
     "CrossEntropy",
     "Dice",
     "Focal",
     "Grid",
     "GridTargets",
+    "IdentityLoss",
+    "InfoNce",
     "LossSpec",
     "PixelLoss",
+    "SameDifferent",
+    "Triplet",
+    "arcface",
     "bootstrapped_cross_entropy",
     "cross_entropy",
     "dice",
     "focal",
     "grid_loss",
+    "info_nce",
     "pixel_loss",
+    "require_pixel_loss",
+    "same_different",
+    "triplet",
 ]

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from pipelines.specs import Probability, Spec
+from pipelines.errors import RecipeError
+from pipelines.specs import Positive, Probability, Spec
 
 NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 BoxIou: TypeAlias = Literal["iou", "giou", "diou", "ciou"]
@@ -64,5 +65,54 @@ class Grid(Spec):
     focal_gamma: NotNegative = 0.0
 
 
+class EmbeddingLoss(Spec):
+    """What all losses of embeddings have: batches of some identities, with some images of each.
+
+    Attributes:
+        images_each: of one identity in a batch, which holds ``loop.batch_size // images_each`` identities.
+    """
+
+    images_each: Annotated[int, Field(ge=2)] = 4
+
+
+class Triplet(EmbeddingLoss):
+    """Genuine pairs nearer than impostor pairs by a margin; see :mod:`export.training.losses.triplet`."""
+
+    kind: Literal["triplet"] = "triplet"
+    margin: Annotated[float, Field(gt=0, le=4)] = 0.2
+
+
+class InfoNce(EmbeddingLoss):
+    """Genuine pairs picked out among impostor pairs; see :mod:`export.training.losses.info_nce`."""
+
+    kind: Literal["info_nce"] = "info_nce"
+    temperature: Positive = 0.1
+
+
+class ArcFace(EmbeddingLoss):
+    """Identities told apart by an angle; see :mod:`export.training.losses.arcface`; ``model.head`` is ``classes``."""
+
+    kind: Literal["arcface"] = "arcface"
+    margin: Annotated[float, Field(ge=0, lt=3.14)] = 0.5
+    scale: Positive = 64.0
+
+
+class SameDifferent(EmbeddingLoss):
+    """A binary answer for pairs; see :mod:`export.training.losses.same_different`; ``model.head`` is ``pairs``."""
+
+    kind: Literal["same_different"] = "same_different"
+
+
 PixelLoss: TypeAlias = CrossEntropy | Bootstrapped | Focal | Dice
-LossSpec: TypeAlias = Annotated[CrossEntropy | Bootstrapped | Focal | Dice | Grid, Field(discriminator="kind")]
+IdentityLoss: TypeAlias = Triplet | InfoNce | ArcFace | SameDifferent
+LossSpec: TypeAlias = Annotated[
+    CrossEntropy | Bootstrapped | Focal | Dice | Grid | Triplet | InfoNce | ArcFace | SameDifferent,
+    Field(discriminator="kind"),
+]
+
+
+def require_pixel_loss(loss: LossSpec | None, *, task: str) -> PixelLoss:
+    """The loss of a task with logits, cross-entropy where none is named; raises RecipeError for one that needs more."""
+    if loss is not None and not isinstance(loss, PixelLoss):
+        raise RecipeError(f"loss.kind must be one of {task}, got {loss.kind}")
+    return loss or CrossEntropy()

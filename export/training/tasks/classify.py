@@ -15,12 +15,11 @@ from export.nets import Architecture
 from export.nets.torchvision_classifier import AUXILIARY_WEIGHT
 from export.training.augment import Augment, Scene, augment
 from export.training.inference import answer_images, pipeline_for
-from export.training.losses import CrossEntropy, Grid, LossSpec, PixelLoss, pixel_loss
+from export.training.losses import LossSpec, pixel_loss, require_pixel_loss
 from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
-from export.training.sampling import shuffled_batches
+from export.training.sampling import planes_last, shuffled_batches
 from pipelines.draw import draw
-from pipelines.errors import RecipeError
 from pipelines.preprocess import preprocess
 from pipelines.types import AnyArray, ByteArray, Classification
 
@@ -45,7 +44,7 @@ class ClassificationTask:
     ) -> None:
         self._image = architecture.image
         self._train, self._test = train, test
-        self._loss = _pixel_loss(loss)
+        self._loss = require_pixel_loss(loss, task="classification")
         self._augmentation = augmentation
         self._batch_size = batch_size
         self._reader = ImageReader(architecture.image)
@@ -64,7 +63,7 @@ class ClassificationTask:
     def collate(self, samples: Sequence[tuple[AnyArray, int]]) -> Batch:
         """Rows ``(N, C, H, W)`` float32 and class ids ``(N,)`` int64."""
         rows, class_ids = zip(*samples, strict=True)
-        return torch.from_numpy(np.stack(rows)), torch.tensor(class_ids)
+        return planes_last(np.stack(rows)), torch.tensor(class_ids)
 
     def loss(self, module: nn.Module, batch: Batch) -> Mapping[str, torch.Tensor]:
         """The loss of the logits, and at a third or so of its weight that of each auxiliary head."""
@@ -103,9 +102,3 @@ class ClassificationTask:
         sample = data.samples[index]
         assert isinstance(sample.target, ClassTarget), "the reader gives one type of target"
         return self._reader.read(sample.path), sample.target.class_id
-
-
-def _pixel_loss(loss: LossSpec | None) -> PixelLoss:
-    if isinstance(loss, Grid):
-        raise RecipeError(f"loss.kind must be one of classification, got {loss.kind}")
-    return loss or CrossEntropy()

@@ -19,6 +19,7 @@ from export.training.losses import Grid, GridTargets, LossSpec, grid_loss
 from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
 from export.training.sampling import planes_last, shuffled_batches
+from export.training.windows import windows_of
 from pipelines.draw import draw
 from pipelines.errors import RecipeError
 from pipelines.options import PredictOptions
@@ -64,12 +65,8 @@ class DetectionTask:
         self._loss = _loss_of(architecture.head, loss)
 
     def batches(self, rng: np.random.Generator) -> Sequence[Sequence[int]]:
-        """Every training image once, or as many windows of it as tile it."""
-        crop = self._augmentation.crop_hw
-        repeats = None
-        if crop is not None:
-            sizes = (sample.size_hw for sample in self._train.samples)
-            repeats = [max(1, round(height * width / (crop[0] * crop[1]))) for height, width in sizes]
+        """Every training image once, or so many windows of it."""
+        repeats = [windows_of(sample.size_hw, self._augmentation) for sample in self._train.samples]
         return shuffled_batches(len(self._train), self._batch_size, rng, repeats=repeats)
 
     def sample(self, index: int, rng: np.random.Generator) -> BoxedRow:
