@@ -14,7 +14,7 @@ from pipelines.types import AnyArray, FloatArray
 
 Indices: TypeAlias = NDArray[np.int64]
 Overlap: TypeAlias = Callable[[AnyArray, AnyArray], NDArray[np.float64]]
-"""Of corners ``(N, 4)`` with corners ``(N, 4)``, pair by pair: ``(N,)``, never above their IoU."""
+"""Of corners ``(N, 4)`` with corners ``(N, 4)``, pair by pair: ``(N,)``, 0 or less where they share no area."""
 
 _BLOCK = 128
 _STRIP = 2048  # boxes compared with a block at once: tables of 256 KiB stay in the cache.

@@ -45,17 +45,13 @@ class SegmentationPipeline(ImageFront):
         return self._one_foreground(maps[0], affine, threshold)
 
     def _one_foreground(self, values: FloatArray, affine: Affine, threshold: float) -> SegmentationMap:
-        """Probability to 8 bits (truncated), then thresholded; resized as 8 bits, as U2-Net's own tools do, or before.
-
-        The threshold becomes the first of the 256 levels that reaches it, so that each pixel costs one comparison.
-        """
+        """Probability to 8 bits (truncated), then thresholded; resized as 8 bits, as U2-Net's tools do, or before."""
         require_labels(self.manifest.labels, 2)
         if self._head.resized == "logits":
             alpha = _levels(self._probability(self._to_source(values, affine)))
         else:
             alpha = self._to_source(_levels(self._probability(values)), affine)
-        class_map = (alpha >= np.searchsorted(_LEVELS, threshold)).astype(np.uint8)
-        return SegmentationMap(class_map=class_map, alpha=alpha, labels=self.manifest.labels)
+        return SegmentationMap(class_map=foreground(alpha, threshold), alpha=alpha, labels=self.manifest.labels)
 
     def _probability(self, values: FloatArray) -> FloatArray:
         match self._head.activation:
@@ -117,6 +113,14 @@ class SegmentationPipeline(ImageFront):
             return to_source(values, affine, self._head.mask_resample)
         except ValueError as error:
             raise ModelOutputError(f"output {self._head.output!r} does not fit the row: {error}") from error
+
+
+def foreground(alpha: ByteArray, threshold: float) -> ByteArray:
+    """Class map ``(H, W)`` uint8 of an ``alpha``: 1 where the probability reaches ``threshold``, else 0.
+
+    The threshold becomes the first of the 256 levels that reaches it, so that each pixel costs one comparison.
+    """
+    return (alpha >= np.searchsorted(_LEVELS, threshold)).astype(np.uint8)
 
 
 def _levels(probability: FloatArray) -> ByteArray:
