@@ -18,7 +18,7 @@ from serving.calls import Calls
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
-from serving.grpc_server import build_grpc_server
+from serving.grpc_server import ENVELOPE_BYTES, build_grpc_server
 from serving.guard import Guard, GuardPolicy
 from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app
@@ -33,6 +33,7 @@ from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.repository import embedded_repository
+from serving.rest.parts import RestParts
 from serving.settings import Settings, StartError, check_exposure
 from serving.signals import stop_on_signals
 from serving.snapshot import Snapshot
@@ -94,13 +95,14 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
         probes = await stack.enter_async_context(_probes(settings, catalog, metrics, guard))
-        app = build_app(probes, allowed_hosts=allowed_hosts(settings.host))
+        calls = Calls(catalog, metrics, on_outcome=guard.record)
+        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
+        rest = RestParts(oip, plane, pixels, limits, max_body=settings.max_image_bytes + ENVELOPE_BYTES)
+        app = build_app(probes, rest, allowed_hosts=allowed_hosts(settings.host))
         shared = settings.member_of is not None
         listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP", shared=shared))
         http = await stack.enter_async_context(HttpServer(app, listener))
-        calls = Calls(catalog, metrics, on_outcome=guard.record)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
-        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
         server, grpc_address = build_grpc_server(settings, Vision(parts), InferenceService(oip), Health(catalog))
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)

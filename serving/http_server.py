@@ -1,4 +1,4 @@
-"""HTTP beside gRPC: metrics and probes."""
+"""HTTP beside gRPC: the REST paths, metrics and probes."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Self
 
 import uvicorn
+from grpc import StatusCode
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from serving.probes import Probes
+from serving.rest.endpoint import EndpointApp
+from serving.rest.endpoints import ENDPOINTS
+from serving.rest.gate import Gate
+from serving.rest.openapi import describe
+from serving.rest.parts import Endpoint, RestParts
+from serving.rest.reply import document_reply, failure_reply
 from serving.settings import is_loopback
+from serving.status import Failure, Status
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
 _STOP_S = 2
 
 
-def build_app(probes: Probes, *, allowed_hosts: tuple[str, ...]) -> Starlette:
-    """The routes ``/metrics``, ``/healthz`` (the process lives) and ``/readyz`` (models answer)."""
+def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...]) -> Starlette:
+    """The REST paths, what describes them, ``/metrics``, ``/healthz`` (it lives) and ``/readyz`` (models answer)."""
+    description = document_reply(describe(ENDPOINTS))
 
     async def scrape(request: Request) -> Response:
         text, content_type = await probes.scrape(request.headers.get("accept", ""))
@@ -45,10 +55,42 @@ def build_app(probes: Probes, *, allowed_hosts: tuple[str, ...]) -> Starlette:
         }
         return JSONResponse(body, status_code=200 if state.ready else 503)
 
+    async def openapi(_: Request) -> Response:
+        return Response(description.parts[0], media_type=description.media_type)
+
     return Starlette(
-        routes=[Route("/metrics", scrape), Route("/healthz", live), Route("/readyz", ready)],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)],
+        routes=[
+            *(Route(path, EndpointApp(verbs, parts), methods=list(verbs)) for path, verbs in _by_path().items()),
+            Route("/openapi.json", openapi),
+            Route("/metrics", scrape),
+            Route("/healthz", live),
+            Route("/readyz", ready),
+        ],
+        exception_handlers={HTTPException: _no_such_path},
+        middleware=[Middleware(Gate, allowed_hosts=allowed_hosts)],
     )
+
+
+def _by_path() -> dict[str, dict[str, Endpoint]]:
+    """The endpoints by path, then verb: one route answers a path, and so knows all verbs that it allows."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.verb] = endpoint
+    return paths
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    """What no route answers, as JSON."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        status, reason = Status(StatusCode.UNIMPLEMENTED, error.status_code), "MethodNotAllowedError"
+        message = f"{request.url.path[:128]} must be asked by {allowed}, got {request.method}"
+    else:
+        status, reason = Status(StatusCode.NOT_FOUND, HTTPStatus.NOT_FOUND), "UnknownPathError"
+        message = f"no path is called {request.url.path[:128]!r}, /openapi.json lists them"
+    reply = failure_reply(Failure(status, reason, message))
+    return Response(reply.parts[0], reply.status, error.headers, reply.media_type)
 
 
 def allowed_hosts(host: str) -> tuple[str, ...]:

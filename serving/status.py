@@ -19,6 +19,7 @@ from pipelines.errors import (
     OverloadedError,
     UnknownModelError,
 )
+from serving.rest.errors import MediaTypeError, NotAcceptableError, RequestTooLargeError, StalledRequestError
 
 INTERNAL_REASON = "InternalError"
 
@@ -42,6 +43,11 @@ STATUS: Mapping[type[BaseException], Status] = {
     DeadlineExceededError: Status(StatusCode.DEADLINE_EXCEEDED, 504),
     NotAllowedError: Status(StatusCode.PERMISSION_DENIED, 403),
     NotOfferedError: Status(StatusCode.UNIMPLEMENTED, 501),
+    # Of HTTP alone.
+    NotAcceptableError: Status(StatusCode.INVALID_ARGUMENT, 406),
+    StalledRequestError: Status(StatusCode.DEADLINE_EXCEEDED, 408),
+    RequestTooLargeError: Status(StatusCode.INVALID_ARGUMENT, 413),
+    MediaTypeError: Status(StatusCode.INVALID_ARGUMENT, 415),
 }
 UNLISTED = Status(StatusCode.INTERNAL, 500)
 
@@ -55,12 +61,14 @@ class Failure:
         reason: name of the error class, for clients that tell errors of one code apart.
         message: one line.
         retry_after_s: when to come again; ``None`` where the error does not say.
+        request_id: under which the server's log holds the error; empty where the caller is told all of it.
     """
 
     status: Status
     reason: str
     message: str
     retry_after_s: float | None = None
+    request_id: str = ""
 
 
 def is_listed(error: BaseException) -> bool:
@@ -72,6 +80,6 @@ def failure_of(error: BaseException, *, request_id: str) -> Failure:
     """Put an error into words and codes; an unlisted one tells nothing but ``request_id``."""
     status = STATUS.get(type(error))
     if status is None:
-        return Failure(UNLISTED, INTERNAL_REASON, f"internal error, request {request_id}")
+        return Failure(UNLISTED, INTERNAL_REASON, f"internal error, request {request_id}", request_id=request_id)
     retry_after_s = error.retry_after_s if isinstance(error, OverloadedError) else None
     return Failure(status, type(error).__name__, str(error), retry_after_s)

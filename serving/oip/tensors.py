@@ -16,6 +16,8 @@ from pipelines.types import AnyArray
 BYTES = "BYTES"
 BF16 = "BF16"
 MAX_DIMS = 32
+# Far beyond any message: numpy counts bytes in 64 bits, also those of an array that a size of 0 leaves empty.
+MAX_ELEMENTS = 2**40
 # numpy has no bfloat16: such an array holds the 16 bits of each number as they travel.
 NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -169,9 +171,10 @@ def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
 
 def count_of(name: str, shape: Sequence[int]) -> int:
     """Elements of a shape; raises InvalidRequestError where it is none."""
-    if len(shape) > MAX_DIMS or (shape and min(shape) < 0):
+    if len(shape) > MAX_DIMS or (shape and min(shape) < 0) or math.prod(filter(None, shape)) > MAX_ELEMENTS:
         raise InvalidRequestError(
-            f"shape of {name!r} must have at most {MAX_DIMS} sizes, none below 0, got {list(shape)[: MAX_DIMS + 1]}"
+            f"shape of {name!r} must have at most {MAX_DIMS} sizes, none below 0, of at most {MAX_ELEMENTS} elements, "
+            f"got {list(shape)[: MAX_DIMS + 1]!s:.200}"
         )
     return math.prod(shape)
 

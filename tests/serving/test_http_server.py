@@ -61,7 +61,7 @@ async def test_openmetrics_is_given_to_those_who_ask(http: httpx.AsyncClient):
     assert scrape.text.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/v2", "/console"])
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/v3", "/console"])
 async def test_other_paths_are_not_found(http: httpx.AsyncClient, path: str):
     assert (await http.get(path)).status_code in (307, 404)
 

@@ -14,6 +14,7 @@ from pipelines.errors import (
     OverloadedError,
     UnknownModelError,
 )
+from serving.rest.errors import MediaTypeError, NotAcceptableError, RequestTooLargeError, StalledRequestError
 from serving.status import STATUS, Failure, Status, failure_of, is_listed
 
 
@@ -30,6 +31,10 @@ from serving.status import STATUS, Failure, Status, failure_of, is_listed
         (DeadlineExceededError("why"), StatusCode.DEADLINE_EXCEEDED, 504),
         (NotAllowedError("why"), StatusCode.PERMISSION_DENIED, 403),
         (NotOfferedError("why"), StatusCode.UNIMPLEMENTED, 501),
+        (NotAcceptableError("why"), StatusCode.INVALID_ARGUMENT, 406),
+        (StalledRequestError("why"), StatusCode.DEADLINE_EXCEEDED, 408),
+        (RequestTooLargeError("why"), StatusCode.INVALID_ARGUMENT, 413),
+        (MediaTypeError("why"), StatusCode.INVALID_ARGUMENT, 415),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
@@ -40,8 +45,8 @@ def test_an_error_has_the_codes_of_the_contract(error: Exception, code: StatusCo
     assert is_listed(error)
 
 
-def test_the_contract_lists_ten_errors():
-    assert len(STATUS) == 10
+def test_the_contract_lists_ten_errors_and_four_of_http_alone():
+    assert len(STATUS) == 14
 
 
 @pytest.mark.parametrize("error", [ModelRunError("secret"), RuntimeError("secret"), KeyError("secret")])
