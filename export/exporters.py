@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +28,7 @@ from export.tolerance import FLOAT16
 from export.torch_session import TorchSession
 from export.trace import EXPORTERS, OPSET, TraceSpec, trace_with
 from pipelines.errors import OcellaError, RecipeError
-from pipelines.grid import Case, case_input
+from pipelines.grid import case_input
 from pipelines.image import ImageLimits, decode_image
 from pipelines.manifest import GoldenTolerance, ModelManifest, Provenance
 from pipelines.specs import ClassificationHead, DetectionHead, Head, SegmentationHead, TensorSpec
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import onnx
 
 INPUT = "pixels"
-_SCALING_ROWS = 8
+_SCALING_BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +239,11 @@ def reference_of(subject: Subject, draft: PackageDraft) -> Reference:
     )
     outputs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", "?")) for name in subject.output_names)
     manifest = draft_manifest(replace(draft, image=subject.image, head=subject.head), inputs, outputs)
-    return Reference(manifest=manifest, session=TorchSession(subject.module, inputs=inputs, outputs=outputs))
+    return Reference(
+        manifest=manifest,
+        session=TorchSession(subject.module, inputs=inputs, outputs=outputs),
+        exact=lambda: TorchSession(copy.deepcopy(subject.module).double(), inputs=inputs, outputs=outputs),
+    )
 
 
 def scale_random(
@@ -259,12 +264,14 @@ def scale_random(
 def _batches(
     subject: Subject, manifest: ModelManifest, images: list[ByteArray], sizes: Sequence[tuple[int, int]]
 ) -> list[torch.Tensor]:
-    """Rows of every sample at the recipe's own size, and of each other size that the module takes."""
-    rows = max(1, _SCALING_ROWS // len(images)) if subject.dynamic_batch else 1
-    cases = [Case(i, rows) for i in range(len(images))]
-    cases += [Case(i % len(images), min(rows, 2), size) for i, size in enumerate(sizes)]
-    rows_of = (torch.from_numpy(case_input(manifest, images, case).batch) for case in cases)
-    return [batch for batch in rows_of if _takes(subject, batch)]
+    """The rows of the gate's own cases (its largest batch aside), of each size that the module takes."""
+    max_batch = _SCALING_BATCH if subject.dynamic_batch else 1
+    cases = cases_of(samples=len(images), max_batch=max_batch, sizes=tuple(sizes))
+    rows = [torch.from_numpy(case_input(manifest, images, case).batch) for case in cases]
+    if subject.dynamic_batch:  # batch-norm after global pooling has statistics of several rows alone.
+        shapes = dict.fromkeys(batch.shape[1:] for batch in rows)
+        rows = [torch.cat([batch for batch in rows if batch.shape[1:] == shape]) for shape in shapes]
+    return [batch for batch in rows if _takes(subject, batch)]
 
 
 @torch.no_grad()

@@ -38,7 +38,8 @@ class Scaling:
             such boxes have no area.
         confident: values a row that shall be above ``level``; ``None``: as they fall.
         level: logit that a confident value has.
-        balanced: the output is maps ``(N, C, h, w)``, whose biases are moved until each class wins as many pixels.
+        balanced: the layers are convolutions whose sum makes maps ``(N, C, h, w)``, in which each class shall win as
+            many pixels; see ``export.gate.balancing``.
         background: columns of the scores and the one that is no class, which is raised; ``None``: all are classes.
     """
 

@@ -26,10 +26,17 @@ STEADY = RawTolerance(rtol=1e-3, atol=1e-4)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reference:
-    """The truth: a module behind a session, and the recipe that it was trained with."""
+    """The truth: a module behind a session, and the recipe that it was trained with.
+
+    Attributes:
+        manifest: the recipe.
+        session: the module.
+        exact: makes a session of the module in float64, which takes float64 rows: asked for after a miss alone.
+    """
 
     manifest: ModelManifest
     session: Session
+    exact: Callable[[], Session]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,7 +122,7 @@ def _compare_all(
                 results.append(_compare(case, runtime, truth, session, candidate, plan))
                 if results[-1].problem:
                     problem = f"{results[-1].where}: {results[-1].problem}"
-                    causes = diagnose(reference, candidate, plan, session=session, case=case)
+                    causes = diagnose(reference, candidate, plan, session=session, missed=results[-1])
                     return _report(candidate, plan, tuple(results), found, problem, causes)
     done = _report(candidate, plan, tuple(results), found, None)
     return _report(candidate, plan, done.results, found, _lack_of_proof(done))

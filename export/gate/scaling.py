@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from export.gate.balancing import balance_classes
 from export.subject import Scaling
 
 GAIN = 4.0
 SIDE_GAIN, SIDE_CENTER = 0.5, 2.0  # strides from a point to a side: boxes of some four strides.
-_BALANCING_STEPS = 200
 BACKGROUND = 2.5 * GAIN  # the largest of 90 normal values is about 2.5 deviations up: few classes reach the background.
 
 
@@ -47,8 +47,11 @@ def scale_last_layers(module: nn.Module, batches: Sequence[torch.Tensor], scalin
 
     ``W' = W * g / s`` and ``b' = (b - m) * g / s`` per output channel, with ``m`` and ``s`` measured over ``batches``.
     Then the bias is moved, by the same for all channels, until ``confident`` values a row are above ``level``: a
-    detector's few confident places; and that of the background is raised. Returns what was done, one line a layer.
+    detector's few confident places; and that of the background is raised. Layers that make maps are balanced instead.
+    Returns what was done, one line a layer.
     """
+    if scaling.balanced:
+        return (balance_classes(module, batches, scaling.layers, gain=GAIN),)
     rows = sum(len(batch) for batch in batches)
     done = [_standardise(module, batches, name, gain=SIDE_GAIN, center=SIDE_CENTER)[1] for name in scaling.sides]
     for name in scaling.layers:
@@ -65,8 +68,6 @@ def scale_last_layers(module: nn.Module, batches: Sequence[torch.Tensor], scalin
             columns, index = scaling.background
             bias[index::columns] += BACKGROUND
         done.append(f"{text}, shift {shift:.3g}")
-    if scaling.balanced:
-        done.append(_balance(module, batches, scaling.layers[-1]))
     return tuple(done)
 
 
@@ -80,6 +81,7 @@ def _standardise(
     layer = module.get_submodule(name)
     if not isinstance(layer, nn.Conv2d | nn.Linear):
         raise TypeError(f"{name} must be a Conv2d or Linear, it is a {type(layer).__name__}")
+    drawn = _draw_where_zero(layer)
     with _recorded(layer) as seen:
         for batch in batches:
             module(batch)
@@ -90,25 +92,16 @@ def _standardise(
     if layer.bias is None:
         layer.bias = nn.Parameter(torch.zeros(len(mean)))
     layer.bias.sub_(mean).mul_(factor).add_(center)
-    return (values - mean) * factor + center, f"{name}: gain {float(factor.median()):.3g} (median of channels)"
+    text = f"{name}: {'weights were 0 and are drawn, ' if drawn else ''}gain {float(factor.median()):.3g}"
+    return (values - mean) * factor + center, f"{text} (median of channels)"
 
 
-def _balance(module: nn.Module, batches: Sequence[torch.Tensor], name: str) -> str:
-    """Move the bias of the last layer until each class wins as many pixels as any other, or nearly.
-
-    A bias of the layer is a bias of the output: what follows is interpolation and sums, which keep constants.
-    """
-    values = torch.cat([module(batch).movedim(1, -1).flatten(0, 2) for batch in batches])
-    values = values[:: max(1, len(values) // 50_000)]
-    classes = values.shape[1]
-    moved = torch.zeros(classes)
-    for step in range(_BALANCING_STEPS):
-        wins = torch.bincount((values + moved).argmax(1), minlength=classes) / len(values)
-        moved += GAIN * (1 - step / _BALANCING_STEPS) * (1 / classes - wins).clamp(-0.2, 0.2) * 2
-    bias = module.get_submodule(name).bias
-    assert isinstance(bias, torch.Tensor)
-    bias.add_(moved)
-    return f"{name}: bias of each class moved by up to {float(moved.abs().max()):.3g}"
+def _draw_where_zero(layer: nn.Conv2d | nn.Linear) -> bool:
+    """Give a layer that starts at zero, as a vision transformer's last one does, weights from a normal distribution."""
+    if layer.weight.any():
+        return False
+    nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    return True
 
 
 @contextmanager

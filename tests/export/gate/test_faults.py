@@ -190,6 +190,33 @@ def test_random_weights_that_answer_one_class_prove_too_little():
     assert report.problem == "random weights prove too little: at least 2 classes must appear, there are 1"
 
 
+class _Cancels(nn.Module):
+    """Adds and takes away a large number: float32 keeps some 4e-3 of what is left, each kernel its own."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.inner(x) + 5e4) - 5e4
+
+
+def test_a_miss_within_torchs_own_rounding_is_called_rounding_and_no_fault(good):
+    truth = replace(good, module=_Cancels(good.module))
+    report = judge(truth, traced(good.module))
+    assert not report.passed
+    (named,) = report.diagnosis
+    assert named.startswith("fp32 rounding, no fault of the graph: output 'y' is ")
+    assert named.endswith("from its answer in float64; the tolerance is too tight for these weights")
+
+
+def test_a_fault_beside_rounding_is_still_called_by_its_name(good):
+    truth = replace(good, module=_Cancels(good.module))
+    report = judge(truth, traced(_After(good.module, lambda x, inner: inner(x)[:, [0, 2, 1, 3]] + inner(x) * 0)))
+    assert not report.passed
+    assert not any("rounding" in text for text in report.diagnosis)
+
+
 def test_an_output_that_is_slightly_wrong_is_refused_at_the_first_place(good):
     graph = traced(good.module)
     bias = next(one for one in graph.graph.initializer if one.name.endswith("last.bias"))
