@@ -18,7 +18,7 @@ from pipelines.tasks.pipeline import NO_OPTIONS, Pipeline, predict_one
 from pipelines.tasks.segment import foreground
 from pipelines.tile_merge import blend, check_fusible, fuse_detections, shift, suppress_detections, vote
 from pipelines.tile_options import TileOptions
-from pipelines.types import ByteArray, Detections, ModelResult, SegmentationMap
+from pipelines.types import ByteArray, Detections, Result, SegmentationMap
 
 if TYPE_CHECKING:
     from pipelines.session import Session
@@ -97,7 +97,7 @@ class Tiling:
         """See :func:`plan`."""
         return plan(image_hw, self._tiles)
 
-    def place(self, result: ModelResult, window: Window) -> ModelResult:
+    def place(self, result: Result, window: Window) -> Result:
         """A tile's result in pixels of the whole image; a segmentation stays a map of its window.
 
         Raises InvalidRequestError where objects that are more than boxes are to be fused.
@@ -109,8 +109,8 @@ class Tiling:
         return shift(result, (window.left, window.top))
 
     def merge(
-        self, results: Sequence[ModelResult], windows: Sequence[Window], image_hw: tuple[int, int]
-    ) -> ModelResult:
+        self, results: Sequence[Result], windows: Sequence[Window], image_hw: tuple[int, int]
+    ) -> Result:
         """Join the placed results of all tiles, in the order of the plan; that of a lone tile is the answer."""
         if len(results) == 1:
             return results[0]
@@ -158,8 +158,8 @@ class TiledResult:
     """
 
     windows: tuple[Window, ...]
-    results: tuple[ModelResult, ...]
-    merged: ModelResult
+    results: tuple[Result, ...]
+    merged: Result
 
 
 def predict_tiles(

@@ -45,6 +45,7 @@ class Claim:
         deadline: seconds of the loop's clock.
         priority: of its turns.
         client: who asks.
+        begin: called when its work begins, and no sooner.
     """
 
     rows: int = 1
@@ -53,6 +54,7 @@ class Claim:
     deadline: float = math.inf
     priority: Priority = Priority.NORMAL
     client: str = ""
+    begin: Callable[[], None] | None = None
 
 
 class Place:
@@ -165,6 +167,8 @@ class Admission:
         else:
             self._into_window(place)
         self.check_left(claim)
+        if claim.begin is not None:
+            claim.begin()
 
     def check_left(self, claim: Claim) -> None:
         """Raise DeadlineExceededError where less time is left than an idle server needs."""

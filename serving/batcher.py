@@ -189,6 +189,8 @@ class Batcher:
         """
         self._free_slots -= 1
         self.admission.started(place, 1)
+        if place.claim.begin is not None:
+            place.claim.begin()
         under_way = _UnderWay(1, shrink_arena=self.policy.shrink_arena)
         answer: asyncio.Future[T] = self._loop.create_future()
         done = self._executor.call(job, under_way.run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.errors import DeadlineExceededError, DrainingError
 from pipelines.image import ImageLimits
 from pipelines.options import PredictOptions
+from pipelines.tile_options import TileOptions
 from pipelines.types import AnyArray
 from serving.admission import Claim, Place
 from serving.batcher import Batcher
@@ -26,6 +27,7 @@ from serving.pixels import Answer, Finisher, Timings, prepare
 from serving.rows import Rows, first_rows, split_part
 from serving.served import ServedModel
 from serving.threads import Threads
+from serving.tiles import TileAnswer, TiledImage, TilesWork
 
 __all__ = [
     "NO_OPTIONS",
@@ -55,6 +57,7 @@ class PredictCall:
         deadline: monotonic seconds; infinite where the caller waits for ever.
         priority: before or after whom it goes.
         client: who asks, so that clients share the model evenly; any text, such as gRPC's peer.
+        begin: called when the work begins: until then the caller may still think better of it at no cost.
     """
 
     model: str
@@ -64,6 +67,7 @@ class PredictCall:
     deadline: float = math.inf
     priority: Priority = Priority.NORMAL
     client: str = ""
+    begin: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,10 +145,7 @@ class DataPlane:
         """
         model = self._catalog.find(call.model, call.version)
         model.check(call.options)
-        claim = Claim(
-            bytes=len(call.image), image=True, deadline=call.deadline, priority=call.priority, client=call.client
-        )
-        async with self._inside(model, claim) as place:
+        async with self._inside(model, _claim(call)) as place:
             arrival = time.monotonic()
             if isinstance(model, ServedCascade):
                 cascade = CascadeWork(call.image, self._limits, call.options, arrival, serialize)
@@ -165,6 +166,22 @@ class DataPlane:
             serialize_s,
         )
         return message
+
+    async def predict_tiles(
+        self,
+        call: PredictCall,
+        tiles: TileOptions,
+        serialize: Callable[[TileAnswer], T],
+        send: Callable[[T], Awaitable[None]],
+    ) -> None:
+        """Answer one large image in tiles: each tile's answer as it is ready, the merged one last (``serving.tiles``).
+
+        Raises as ``predict``.
+        """
+        model = self._catalog.find(call.model, call.version)
+        work = TilesWork(call.image, call.options, tiles, _claim(call), serialize, send)
+        image = TiledImage(model, work, enter=self._inside, pixels=self._pixels, limits=self._limits)
+        await image.answer()
 
     async def infer(self, call: InferCall) -> InferAnswer:
         """Run the graph itself; rows batch with those of other requests, of images, too.
@@ -259,6 +276,17 @@ class DataPlane:
         for bound in tuple(self._bounds):
             if not bound.expired():
                 bound.reschedule(0)
+
+
+def _claim(call: PredictCall) -> Claim:
+    return Claim(
+        bytes=len(call.image),
+        image=True,
+        deadline=call.deadline,
+        priority=call.priority,
+        client=call.client,
+        begin=call.begin,
+    )
 
 
 async def _run_in_parts(batcher: Batcher, rows: Rows, place: Place) -> tuple[Mapping[str, AnyArray], float]:

@@ -34,6 +34,9 @@ def vision_handlers(vision: Any) -> Any:
         "PredictStream": grpc.stream_stream_rpc_method_handler(
             vision.PredictStream, reader_of(pb.PredictRequest), pb.PredictResponse.SerializeToString
         ),
+        "PredictTiles": grpc.unary_stream_rpc_method_handler(
+            vision.PredictTiles, reader_of(pb.PredictRequest), pb.TileResponse.SerializeToString
+        ),
         "ListModels": _unary(vision.ListModels, pb.ListModelsRequest),
         "DescribeModel": _unary(vision.DescribeModel, pb.DescribeModelRequest),
     }

@@ -100,6 +100,7 @@ class Metrics:
         self._infos: dict[tuple[str, str], tuple[str, str, str]] = {}
         self.frames_answered = self._stream_frames.labels("answered")
         self.frames_failed = self._stream_frames.labels("failed")
+        self.frames_dropped = self._stream_frames.labels("dropped")
         self.call_meters: dict[tuple[str, str, str], CallMeter] = {}
 
     def model(self, name: str, version: int) -> ModelMeter:

@@ -14,7 +14,7 @@ from serving.handlers import Malformed, reader_of, well_formed
 from serving.oip.methods import METHODS
 from serving.oip.parts import ServiceParts
 from serving.oip.wire import read_request, wrap_in_stream, write_result, write_stream_error
-from serving.ordered_stream import OrderedStream
+from serving.ordered_stream import Begin, OrderedStream
 from serving.status import Failure, failure_of
 from serving.vision import deadline_of, refuse
 
@@ -55,7 +55,7 @@ class InferenceService:
         outcome = await self._parts.calls.run(method, answer(), deadline=deadline_of(context))
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
-    async def _answer_in_band(self, data: bytes, *, deadline: float, client: str) -> bytes:
+    async def _answer_in_band(self, data: bytes, _: Begin, *, deadline: float, client: str) -> bytes:
         message = _read_infer(data)
         outcome = await self._infer("ModelStreamInfer", message, deadline, client, True)
         if isinstance(outcome, bytes):

@@ -13,26 +13,55 @@ class MaskFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MASK_FORMAT_PNG: _ClassVar[MaskFormat]
     MASK_FORMAT_RLE: _ClassVar[MaskFormat]
     MASK_FORMAT_POLYGON: _ClassVar[MaskFormat]
+
+class WhenFull(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WHEN_FULL_UNSPECIFIED: _ClassVar[WhenFull]
+    WHEN_FULL_BLOCK: _ClassVar[WhenFull]
+    WHEN_FULL_DROP_OLDEST: _ClassVar[WhenFull]
+
+class TileMerge(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TILE_MERGE_UNSPECIFIED: _ClassVar[TileMerge]
+    TILE_MERGE_SUPPRESS: _ClassVar[TileMerge]
+    TILE_MERGE_FUSE: _ClassVar[TileMerge]
+
+class TileCriterion(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TILE_CRITERION_UNSPECIFIED: _ClassVar[TileCriterion]
+    TILE_CRITERION_IOU: _ClassVar[TileCriterion]
+    TILE_CRITERION_IOS: _ClassVar[TileCriterion]
 MASK_FORMAT_UNSPECIFIED: MaskFormat
 MASK_FORMAT_PNG: MaskFormat
 MASK_FORMAT_RLE: MaskFormat
 MASK_FORMAT_POLYGON: MaskFormat
+WHEN_FULL_UNSPECIFIED: WhenFull
+WHEN_FULL_BLOCK: WhenFull
+WHEN_FULL_DROP_OLDEST: WhenFull
+TILE_MERGE_UNSPECIFIED: TileMerge
+TILE_MERGE_SUPPRESS: TileMerge
+TILE_MERGE_FUSE: TileMerge
+TILE_CRITERION_UNSPECIFIED: TileCriterion
+TILE_CRITERION_IOU: TileCriterion
+TILE_CRITERION_IOS: TileCriterion
 
 class PredictRequest(_message.Message):
-    __slots__ = ("model", "version", "image", "id", "options", "stream_options")
+    __slots__ = ("model", "version", "image", "id", "options", "stream_options", "tile_options")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     STREAM_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TILE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: int
     image: bytes
     id: str
     options: PredictOptions
     stream_options: StreamOptions
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[bytes] = ..., id: _Optional[str] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ..., stream_options: _Optional[_Union[StreamOptions, _Mapping]] = ...) -> None: ...
+    tile_options: TileOptions
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[bytes] = ..., id: _Optional[str] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ..., stream_options: _Optional[_Union[StreamOptions, _Mapping]] = ..., tile_options: _Optional[_Union[TileOptions, _Mapping]] = ...) -> None: ...
 
 class PredictOptions(_message.Message):
     __slots__ = ("score_threshold", "iou_threshold", "max_detections", "top_k", "mask_format", "timings", "embeddings")
@@ -53,13 +82,33 @@ class PredictOptions(_message.Message):
     def __init__(self, score_threshold: _Optional[float] = ..., iou_threshold: _Optional[float] = ..., max_detections: _Optional[int] = ..., top_k: _Optional[int] = ..., mask_format: _Optional[_Union[MaskFormat, str]] = ..., timings: bool = ..., embeddings: bool = ...) -> None: ...
 
 class StreamOptions(_message.Message):
-    __slots__ = ("window",)
+    __slots__ = ("window", "when_full")
     WINDOW_FIELD_NUMBER: _ClassVar[int]
+    WHEN_FULL_FIELD_NUMBER: _ClassVar[int]
     window: int
-    def __init__(self, window: _Optional[int] = ...) -> None: ...
+    when_full: WhenFull
+    def __init__(self, window: _Optional[int] = ..., when_full: _Optional[_Union[WhenFull, str]] = ...) -> None: ...
+
+class TileOptions(_message.Message):
+    __slots__ = ("size", "overlap", "whole_image", "max_tiles", "merge", "criterion", "merge_threshold")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    MAX_TILES_FIELD_NUMBER: _ClassVar[int]
+    MERGE_FIELD_NUMBER: _ClassVar[int]
+    CRITERION_FIELD_NUMBER: _ClassVar[int]
+    MERGE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    overlap: float
+    whole_image: bool
+    max_tiles: int
+    merge: TileMerge
+    criterion: TileCriterion
+    merge_threshold: float
+    def __init__(self, size: _Optional[int] = ..., overlap: _Optional[float] = ..., whole_image: bool = ..., max_tiles: _Optional[int] = ..., merge: _Optional[_Union[TileMerge, str]] = ..., criterion: _Optional[_Union[TileCriterion, str]] = ..., merge_threshold: _Optional[float] = ...) -> None: ...
 
 class PredictResponse(_message.Message):
-    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "faces", "cascade", "error")
+    __slots__ = ("id", "model", "version", "image", "timings", "classification", "detections", "segmentation", "embedding", "faces", "cascade", "error", "dropped")
     ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +121,7 @@ class PredictResponse(_message.Message):
     FACES_FIELD_NUMBER: _ClassVar[int]
     CASCADE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     id: str
     model: str
     version: int
@@ -84,7 +134,34 @@ class PredictResponse(_message.Message):
     faces: FaceList
     cascade: Cascade
     error: Error
-    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., faces: _Optional[_Union[FaceList, _Mapping]] = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ...) -> None: ...
+    dropped: bool
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., classification: _Optional[_Union[Classification, _Mapping]] = ..., detections: _Optional[_Union[Detections, _Mapping]] = ..., segmentation: _Optional[_Union[Segmentation, _Mapping]] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., faces: _Optional[_Union[FaceList, _Mapping]] = ..., cascade: _Optional[_Union[Cascade, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., dropped: bool = ...) -> None: ...
+
+class TileResponse(_message.Message):
+    __slots__ = ("index", "count", "window", "merged", "response")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    MERGED_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    count: int
+    window: PixelWindow
+    merged: bool
+    response: PredictResponse
+    def __init__(self, index: _Optional[int] = ..., count: _Optional[int] = ..., window: _Optional[_Union[PixelWindow, _Mapping]] = ..., merged: bool = ..., response: _Optional[_Union[PredictResponse, _Mapping]] = ...) -> None: ...
+
+class PixelWindow(_message.Message):
+    __slots__ = ("left", "top", "width", "height")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    left: int
+    top: int
+    width: int
+    height: int
+    def __init__(self, left: _Optional[int] = ..., top: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class ImageSize(_message.Message):
     __slots__ = ("width", "height")

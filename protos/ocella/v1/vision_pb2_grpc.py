@@ -45,6 +45,11 @@ class VisionStub(object):
                 request_serializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.SerializeToString,
                 response_deserializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.PredictTiles = channel.unary_stream(
+                '/ocella.v1.Vision/PredictTiles',
+                request_serializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.SerializeToString,
+                response_deserializer=protos_dot_ocella_dot_v1_dot_vision__pb2.TileResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/ocella.v1.Vision/ListModels',
                 request_serializer=protos_dot_ocella_dot_v1_dot_vision__pb2.ListModelsRequest.SerializeToString,
@@ -71,7 +76,16 @@ class VisionServicer(object):
     def PredictStream(self, request_iterator, context):
         """Runs models on a stream of images. Every request is answered, in the order of the requests. A bad image is answered
         with `error` and the stream goes on. The server works on a bounded window of requests ahead of the answer that the
-        client has yet to take, and reads no further.
+        client has yet to take, and reads no further, or drops the oldest that it has not begun: see StreamOptions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PredictTiles(self, request, context):
+        """Runs one model on a large image cut into overlapping tiles: each tile's result as soon as it is there, in no
+        particular order, then the merged result of the whole image. For detection and segmentation. Cancelling the call
+        ends the work: no further tile is begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +117,11 @@ def add_VisionServicer_to_server(servicer, server):
                     servicer.PredictStream,
                     request_deserializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.FromString,
                     response_serializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictResponse.SerializeToString,
+            ),
+            'PredictTiles': grpc.unary_stream_rpc_method_handler(
+                    servicer.PredictTiles,
+                    request_deserializer=protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.FromString,
+                    response_serializer=protos_dot_ocella_dot_v1_dot_vision__pb2.TileResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -170,6 +189,33 @@ class Vision(object):
             '/ocella.v1.Vision/PredictStream',
             protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.SerializeToString,
             protos_dot_ocella_dot_v1_dot_vision__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictTiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ocella.v1.Vision/PredictTiles',
+            protos_dot_ocella_dot_v1_dot_vision__pb2.PredictRequest.SerializeToString,
+            protos_dot_ocella_dot_v1_dot_vision__pb2.TileResponse.FromString,
             options,
             channel_credentials,
             insecure,
