@@ -41,8 +41,28 @@ class NotAllowedError(OcellaError):
     """The operator has not allowed what was asked for; the text names the option that would."""
 
 
+class UnauthenticatedError(OcellaError):
+    """The caller did not say who it is, or not so that the server believes it."""
+
+
 class NotOfferedError(OcellaError):
     """A protocol has it, this server does not; the text says why."""
+
+
+class FaceRefusedError(OcellaError):
+    """An image is not fit to enrol or compare a face by; the text says why: no face, several, too small, blurred."""
+
+
+class UnknownPersonError(OcellaError):
+    """Nobody of that name is enrolled in the gallery."""
+
+
+class GalleryError(OcellaError):
+    """A gallery cannot be used: it is damaged, another embedder's, or not calibrated; the text says what to do."""
+
+
+class CalibrationError(OcellaError):
+    """The data cannot tell a threshold for the false match rate asked for; the text says how much is needed."""
 
 
 class DrainingError(OcellaError):
@@ -64,6 +84,10 @@ class OverloadedError(OcellaError):
 
 class ServiceUnavailableError(OcellaError):
     """A server could not be reached, or its connection broke."""
+
+
+class FrameDroppedError(OcellaError):
+    """A stream that drops what it cannot keep up with dropped this image for a newer one; no fault of the image."""
 
 
 class ServerFaultError(OcellaError):

@@ -72,3 +72,6 @@ class TileOptions:
 def _require(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # NaN, too
         raise InvalidRequestError(f"{name} must be between {low:,} and {high:,}, got {value:,}")
+
+
+DEFAULT_TILES = TileOptions()

@@ -17,13 +17,11 @@ from pipelines.tasks.cascade import CascadePipeline
 from pipelines.tasks.pipeline import NO_OPTIONS, Pipeline, predict_one
 from pipelines.tasks.segment import foreground
 from pipelines.tile_merge import blend, check_fusible, fuse_detections, shift, suppress_detections, vote
-from pipelines.tile_options import TileOptions
+from pipelines.tile_options import DEFAULT_TILES, TileOptions
 from pipelines.types import ByteArray, Detections, Result, SegmentationMap
 
 if TYPE_CHECKING:
     from pipelines.session import Session
-
-DEFAULT_TILES = TileOptions()
 
 
 class Window(NamedTuple):
@@ -108,9 +106,7 @@ class Tiling:
             check_fusible(result)
         return shift(result, (window.left, window.top))
 
-    def merge(
-        self, results: Sequence[Result], windows: Sequence[Window], image_hw: tuple[int, int]
-    ) -> Result:
+    def merge(self, results: Sequence[Result], windows: Sequence[Window], image_hw: tuple[int, int]) -> Result:
         """Join the placed results of all tiles, in the order of the plan; that of a lone tile is the answer."""
         if len(results) == 1:
             return results[0]

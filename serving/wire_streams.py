@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipelines.errors import InvalidRequestError
-from pipelines.tile_options import MAX_TILES, Criterion, Merge, TileOptions
+from pipelines.tile_options import DEFAULT_TILES, Criterion, Merge, TileOptions
 from pipelines.types import SegmentationMap
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.tiles import TileAnswer
@@ -22,7 +22,6 @@ CRITERIA: Mapping[int, Criterion | None] = {
     pb.TILE_CRITERION_IOU: "iou",
     pb.TILE_CRITERION_IOS: "ios",
 }
-DEFAULT = TileOptions()
 
 
 def read_drops(request: pb.PredictRequest) -> bool:
@@ -48,10 +47,10 @@ def read_tile_options(request: pb.PredictRequest) -> TileOptions:
             f"tile_options.criterion must be one of {_names(pb.TileCriterion)}, got {asked.criterion}"
         )
     return TileOptions(
-        size=asked.size or DEFAULT.size,
-        overlap=asked.overlap if asked.HasField("overlap") else DEFAULT.overlap,
+        size=asked.size or DEFAULT_TILES.size,
+        overlap=asked.overlap if asked.HasField("overlap") else DEFAULT_TILES.overlap,
         whole_image=asked.whole_image,
-        max_tiles=asked.max_tiles or MAX_TILES,
+        max_tiles=asked.max_tiles or DEFAULT_TILES.max_tiles,
         merge=MERGES[asked.merge],
         criterion=CRITERIA[asked.criterion],
         merge_threshold=asked.merge_threshold if asked.HasField("merge_threshold") else None,

@@ -10,6 +10,7 @@ from pipelines.types import ByteArray, Result
 
 Image: TypeAlias = bytes | str | Path | ByteArray
 MaskFormat: TypeAlias = Literal["png", "rle", "polygon"]
+WhenFull: TypeAlias = Literal["block", "drop_oldest"]
 
 
 class Options(TypedDict, total=False):
@@ -64,6 +65,26 @@ class Prediction:
     image_hw: tuple[int, int]
     timings: Timings | None = None
     id: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TilePrediction(Prediction):
+    """The answer for one tile of an image, or for all of them together.
+
+    Attributes:
+        result: in pixels of the whole image; a tile's segmentation is a map of its window.
+        image_hw: of the whole image.
+        timings: where they were asked for; those of the merged answer are sums over the tiles.
+        index: of the tile, row by row, the whole image last where it is one; ``count`` for the merged answer.
+        count: of the tiles.
+        window: left, top, right, bottom that the answer is of; the last two exclusive.
+        merged: whether it is the answer of all tiles together, which comes last.
+    """
+
+    index: int
+    count: int
+    window: tuple[int, int, int, int]
+    merged: bool
 
 
 @dataclass(frozen=True)
