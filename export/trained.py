@@ -10,7 +10,7 @@ from export.tolerance import golden_tolerance
 from export.training.checkpoint import load_trained
 from pipelines.errors import RecipeError
 from pipelines.manifest import RawTolerance
-from pipelines.specs import DetectionHead, SegmentationHead
+from pipelines.specs import DetectionHead, Fit, Pad, SegmentationHead, StretchToMultiple
 
 # Our detectors and segmenters halve their maps up to five times; whether one takes other sizes at all is tried.
 _MULTIPLE = 32
@@ -38,5 +38,10 @@ def trained_subject(path: Path) -> Subject:
             cpu=RawTolerance(rtol=1e-3, atol=5e-4),
         ),
         metrics=dict(trained.metrics),
-        sizes=Sizes(multiple_of=_MULTIPLE, least=64) if maps else Sizes(),
+        sizes=Sizes(multiple_of=_multiple(trained.image_spec.fit), least=64) if maps else Sizes(),
     )
+
+
+def _multiple(fit: Fit) -> int:
+    """Of which both sides of a row are multiples: what the recipe makes them, so that its own rows are among them."""
+    return fit.multiple_of if isinstance(fit, Pad | StretchToMultiple) else _MULTIPLE

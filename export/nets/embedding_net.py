@@ -12,8 +12,6 @@ from export.nets.specs import EmbeddingNet
 from pipelines.specs import EmbeddingHead, Stretch
 
 OUTPUT = "embedding"
-STRIDE = 16  # of the last stage: sides of the row are multiples of it.
-_GROWTH = (1, 2, 4, 8)
 
 
 class Block(nn.Module):
@@ -48,11 +46,20 @@ class TwinNet(nn.Module):
     """
 
     def __init__(
-        self, *, channels: int, width: int, size_hw: tuple[int, int], dim: int, dropout: float, head: nn.Module | None
+        self,
+        *,
+        channels: int,
+        width: int,
+        stages: int,
+        size_hw: tuple[int, int],
+        dim: int,
+        dropout: float,
+        head: nn.Module | None,
     ) -> None:
         super().__init__()
-        widths = [width * factor for factor in _GROWTH]
-        cells = (size_hw[0] // STRIDE) * (size_hw[1] // STRIDE)
+        widths = [width * 2**stage for stage in range(stages)]
+        cells = (size_hw[0] // 2**stages) * (size_hw[1] // 2**stages)
+        self.even = nn.InstanceNorm2d(channels)  # light and contrast of a photo say nothing of whom it shows.
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
         )
@@ -70,7 +77,7 @@ class TwinNet(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Vectors, with the answer of the head in training mode where there is one."""
-        vectors = F.normalize(self.vector(self.stages(self.stem(rows))))
+        vectors = F.normalize(self.vector(self.stages(self.stem(self.even(rows)))))
         if self.head is None or not self.training:
             return vectors
         return vectors, self.head(vectors)
@@ -83,6 +90,7 @@ def build(spec: EmbeddingNet, num_classes: int) -> Architecture:
         module=TwinNet(
             channels=1 if spec.color == "gray" else 3,
             width=spec.width,
+            stages=spec.stages,
             size_hw=spec.size_hw,
             dim=spec.dim,
             dropout=spec.dropout,

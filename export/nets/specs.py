@@ -130,9 +130,10 @@ class EmbeddingNet(Spec):
 
     Attributes:
         kind: ``embedding_net``.
-        size_hw: the row's size, multiples of 16, into which the image is stretched.
+        size_hw: the row's size, multiples of ``2 ** stages``, into which the image is stretched.
         color: ``gray`` rows have one channel.
-        width: channels of the first stage; each of the other three has twice as many as the one before.
+        width: channels of the first stage; each later one has twice as many as the one before.
+        stages: how often the size is halved; few identities teach few.
         dim: length of the vectors.
         dropout: chance of each value of the last map to be left out while the network trains.
         head: what the loss needs beside vectors while it trains, and no package holds: ``none`` (triplet, InfoNCE), a
@@ -143,14 +144,16 @@ class EmbeddingNet(Spec):
     size_hw: SizeHW = (112, 112)
     color: Literal["rgb", "gray"] = "rgb"
     width: Annotated[int, Field(ge=4, le=128)] = 16
+    stages: Annotated[int, Field(ge=1, le=5)] = 4
     dim: Count = 128
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     head: Literal["none", "pairs", "classes"] = "none"
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if any(side % 16 for side in self.size_hw):
-            raise ValueError(f"size_hw must be multiples of 16, got {self.size_hw}")
+        multiple = 2**self.stages
+        if any(side % multiple for side in self.size_hw):
+            raise ValueError(f"size_hw must be multiples of {multiple}, got {self.size_hw}")
         return self
 
 
@@ -185,12 +188,6 @@ class UNet(Spec):
 
 
 ModelSpec: TypeAlias = Annotated[
-    LeNet5
-    | GridDetector
-    | EmbeddingNet
-    | UNet
-    | TorchvisionClassifier
-    | TorchvisionDetector
-    | TorchvisionSegmenter,
+    LeNet5 | GridDetector | EmbeddingNet | UNet | TorchvisionClassifier | TorchvisionDetector | TorchvisionSegmenter,
     Field(discriminator="kind"),
 ]

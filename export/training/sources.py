@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from export.data.collect import ReadOptions
-from export.data.dataset import Dataset, Sample
+from export.data.dataset import Dataset, MaskTarget, Sample
 from export.data.detect_format import read_dataset
 from export.data.published import fetch_published
 from export.data.summary import summary
@@ -62,7 +62,9 @@ def _read(spec: DataSpec, root: Path, report: Report, *, seed: int = 0) -> tuple
         return hold_out(train, spec.test_fraction, seed=seed)
     # The classes of training, so that both count them alike; people held out are others than those trained on.
     labels = None if train.task == "embedding" else train.labels
-    same = ReadOptions(on_error=spec.on_error, labels=labels)
+    first = train.samples[0].target
+    values = first.values if isinstance(first, MaskTarget) else None
+    same = ReadOptions(on_error=spec.on_error, labels=labels, mask_values=values)
     test = read_dataset(root / spec.test, format_=spec.format, options=same)
     for line in summary(test):
         report(line)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from export.training.recipes import digits, trees
+from export.training.recipes import digits, nuclei, trees
 from export.training.recipes.recipe import Recipe
 
 RECIPES: Mapping[str, Recipe] = {
     "digits": digits.RECIPE,
+    "nuclei": nuclei.RECIPE,
     "trees": trees.RECIPE,
 }
 
