@@ -56,7 +56,7 @@ _TENSOR: Mapping[str, Schema] = {
 _DECLARED = record({"name": text(), "datatype": text(), "shape": array({"type": "integer"})})
 _COUNTED = record({"count": whole(), "ns": whole("nanoseconds, in sum")})
 _FOUND: Mapping[str, Schema] = {
-    "task": {"enum": ["cascade", "classification", "detection", "embedding", "segmentation"]},
+    "task": text("of the model: it says which of the others come"),
     "classes": array(ANY_OBJECT),
     "detections": array(ANY_OBJECT),
     "objects": array(ANY_OBJECT),
