@@ -24,13 +24,13 @@ from export.passes.nms_in_graph import nms_in_graph, suppressing_head
 from export.passes.result import accepted
 from export.passes.to_float16 import to_float16
 from export.subject import DEFAULTS, Subject
-from export.tolerance import FLOAT16
+from export.tolerance import float16_tolerance
 from export.torch_session import TorchSession
 from export.trace import EXPORTERS, OPSET, TraceSpec, trace_with
 from pipelines.errors import OcellaError, RecipeError
 from pipelines.grid import case_input
 from pipelines.image import ImageLimits, decode_image
-from pipelines.manifest import GoldenTolerance, ModelManifest, Provenance
+from pipelines.manifest import ModelManifest, Provenance
 from pipelines.specs import ClassificationHead, DetectionHead, Head, SegmentationHead, TensorSpec
 from pipelines.types import ByteArray
 
@@ -110,8 +110,7 @@ def export_subject(
     scaled = scale_random(subject, reference.manifest, images, sizes=sizes)
     if subject.scaling is not None and subject.dynamic_batch:
         rounding = rounding_of(subject.module, _batches(subject, reference.manifest, images, sizes))
-        subject = replace(subject, tolerance=with_rounding(subject.tolerance, rounding))
-        draft = draft_of(subject, choices)
+        draft = replace(draft, tolerance=with_rounding(draft.tolerance, rounding, precision=choices.precision))
     reports: list[GateReport] = []
     plan = gate_plan(subject, images, sizes=(), choices=choices, scaled=scaled)
     for free in _freedoms(subject, rows_hw, choices):
@@ -165,28 +164,8 @@ def draft_of(subject: Subject, choices: ExportChoices) -> PackageDraft:
         reference="torch",
         recorded_with=tools,
         options=(DEFAULTS,),
-        tolerance=_tolerance(subject.tolerance, choices),
+        tolerance=float16_tolerance(subject.tolerance) if choices.precision == "fp16" else subject.tolerance,
     )
-
-
-def _tolerance(tolerance: GoldenTolerance, choices: ExportChoices) -> GoldenTolerance:
-    """float16 has tolerances of its own: 11 significand bits in every layer."""
-    if choices.precision == "fp32":
-        return tolerance
-    return tolerance.model_copy(
-        update={
-            "raw": dict.fromkeys(tolerance.raw, FLOAT16_NETWORK),
-            "score": max(tolerance.score, 0.03),
-            "box_iou": min(tolerance.box_iou, 0.9),
-            "point_px": max(tolerance.point_px, 2.0),
-            "mask_iou": min(tolerance.mask_iou, 0.9),
-            "cosine": min(tolerance.cosine, 0.99),
-            "reason": f"{tolerance.reason}; float16 rounds to 11 significand bits in every layer",
-        }
-    )
-
-
-FLOAT16_NETWORK = FLOAT16.model_copy(update={"atol": 0.1})
 
 
 def _bakes(subject: Subject, choices: ExportChoices) -> bool:

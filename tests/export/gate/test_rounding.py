@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from export.gate.rounding import LARGEST, rounding_of, with_rounding
-from export.tolerance import golden_tolerance
+from export.tolerance import float16_tolerance, golden_tolerance
 from pipelines.session import CPU
 
 
@@ -28,4 +28,11 @@ def test_more_is_allowed_with_the_measured_figure_as_reason_and_never_less():
 
 
 def test_a_large_rounding_hides_no_fault():
-    assert with_rounding(golden_tolerance(reason="plain"), 100.0).raw[CPU].atol == LARGEST
+    assert with_rounding(golden_tolerance(reason="plain"), 100.0).raw[CPU].atol == LARGEST["fp32"]
+
+
+def test_float16_is_allowed_what_its_fewer_bits_make_of_the_rounding():
+    half = float16_tolerance(golden_tolerance(reason="plain"))
+    assert with_rounding(half, 1e-5, precision="fp16").raw[CPU].atol == pytest.approx(4e-5 * 2**13)
+    assert with_rounding(half, 1e-6, precision="fp16") == half
+    assert with_rounding(half, 1.0, precision="fp16").raw[CPU].atol == LARGEST["fp16"]
