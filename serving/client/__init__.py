@@ -2,6 +2,7 @@
 
 from pipelines.tile_options import TileOptions
 from serving.client.aio import AsyncVisionClient
+from serving.client.channel import OF_CLIENT, Timeout
 from serving.client.results import (
     Image,
     ModelDescription,
@@ -12,18 +13,24 @@ from serving.client.results import (
     Timings,
     WhenFull,
 )
+from serving.client.retry import Retry
 from serving.client.sync import VisionClient
+from serving.client.tls import Tls
 
 __all__ = [
+    "OF_CLIENT",
     "AsyncVisionClient",
     "Image",
     "ModelDescription",
     "ModelStatus",
     "Options",
     "Prediction",
+    "Retry",
     "TileOptions",
     "TilePrediction",
+    "Timeout",
     "Timings",
+    "Tls",
     "VisionClient",
     "WhenFull",
 ]

@@ -12,6 +12,8 @@ from google.rpc.status_pb2 import Status
 from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
+    FaceRefusedError,
+    GalleryError,
     ImageDecodeError,
     ImageTooLargeError,
     InvalidRequestError,
@@ -22,7 +24,9 @@ from pipelines.errors import (
     OverloadedError,
     ServerFaultError,
     ServiceUnavailableError,
+    UnauthenticatedError,
     UnknownModelError,
+    UnknownPersonError,
 )
 from protos.ocella.v1 import vision_pb2 as pb
 
@@ -32,6 +36,8 @@ STATUS_DETAILS_KEY = "grpc-status-details-bin"
 BY_REASON: Mapping[str, type[OcellaError]] = {
     "DeadlineExceededError": DeadlineExceededError,
     "DrainingError": DrainingError,
+    "FaceRefusedError": FaceRefusedError,
+    "GalleryError": GalleryError,
     "ImageDecodeError": ImageDecodeError,
     "ImageTooLargeError": ImageTooLargeError,
     "InternalError": ServerFaultError,
@@ -39,7 +45,9 @@ BY_REASON: Mapping[str, type[OcellaError]] = {
     "ModelNotReadyError": ModelNotReadyError,
     "NotAllowedError": NotAllowedError,
     "NotOfferedError": NotOfferedError,
+    "UnauthenticatedError": UnauthenticatedError,
     "UnknownModelError": UnknownModelError,
+    "UnknownPersonError": UnknownPersonError,
 }
 # By code, where gRPC itself or a proxy refused. gRPC says RESOURCE_EXHAUSTED for a message above its size limit.
 BY_CODE: Mapping[grpc.StatusCode, type[OcellaError]] = {
@@ -47,7 +55,9 @@ BY_CODE: Mapping[grpc.StatusCode, type[OcellaError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: UnknownModelError,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ImageTooLargeError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.UNAVAILABLE: ServiceUnavailableError,
 }
 OVERLOADED = "OverloadedError"
@@ -59,8 +69,10 @@ def error_of_call(error: grpc.RpcError, address: str) -> OcellaError:
     reason, retry_after_s = _details(error)
     if reason:
         return _by_reason(reason, details, retry_after_s)
-    kind = BY_CODE.get(code, ServerFaultError)
-    return kind(f"{address}: {code.name}: {details}" if details else f"{address}: {code.name}")
+    message = f"{address}: {code.name}: {details}" if details else f"{address}: {code.name}"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s:  # a proxy's refusal that says when to come again
+        return OverloadedError(message, retry_after_s=retry_after_s)
+    return BY_CODE.get(code, ServerFaultError)(message)
 
 
 def error_of_frame(error: pb.Error) -> OcellaError:

@@ -1,0 +1,136 @@
+"""Channels of the asyncio clients; as ``connection``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+
+from pipelines.errors import OcellaError, ServiceUnavailableError
+from serving.client.balance import Rotation
+from serving.client.channel import OF_CLIENT, Timeout
+from serving.client.errors import error_of_call
+from serving.client.options import ONCE, ConnectionOptions
+from serving.client.retry import Attempts, Deadline, Retry
+
+S = TypeVar("S")
+# grpc.aio cancels what awaits a call on a channel that is closed, and refuses calls after that with a UsageError.
+_FAILURES = (grpc.RpcError, grpc.aio.UsageError, asyncio.CancelledError)
+
+
+class AsyncConnection(Generic[S]):
+    """One channel for each server, made inside a running event loop."""
+
+    def __init__(self, options: ConnectionOptions, stubs: Callable[[Any], S]) -> None:
+        """``stubs`` makes of a channel what calls are made with."""
+        self.options = options
+        self._closed = asyncio.Event()
+        self._rotation = Rotation(len(options.servers))
+        credentials = options.tls.credentials() if options.tls else None
+        self._channels = [
+            grpc.aio.secure_channel(server, credentials, options=options.channel_options)
+            if credentials
+            else grpc.aio.insecure_channel(server, options=options.channel_options)
+            for server in options.servers
+        ]
+        self._stubs = [stubs(channel) for channel in self._channels]
+
+    async def call(
+        self, method: Callable[[S], Any], request: Any, *, timeout_s: Timeout = OF_CLIENT, retry: Retry | None = None
+    ) -> Any:
+        """Make a call that has one answer; as ``Connection.call``."""
+        attempts = Attempts(self._rotation, retry or self.options.retry, self.deadline(timeout_s))
+        while True:
+            index, left_s = attempts.begin()
+            try:
+                response = await method(self._stubs[index])(request, timeout=left_s, metadata=self.options.metadata)
+            except _FAILURES as raw:
+                await self._pause(attempts.wait_s(index, *self._named(raw, index)))
+            else:
+                attempts.answered(index)
+                return response
+
+    @asynccontextmanager
+    async def stream(
+        self, method: Callable[[S], Any], requests: Any, *, timeout_s: Timeout = OF_CLIENT
+    ) -> AsyncIterator[AsyncIterator[Any]]:
+        """A call that has many answers, on the next server; it is cancelled where the block is left."""
+        attempts = Attempts(self._rotation, ONCE, self.deadline(timeout_s))
+        index, left_s = attempts.begin()
+        async with self._opened(method, requests, index, left_s, attempts) as call:
+            yield call
+
+    @asynccontextmanager
+    async def watch(
+        self, method: Callable[[S], Any], request: Any, index: int, deadline: Deadline
+    ) -> AsyncIterator[AsyncIterator[Any]]:
+        """A call that has many answers, on one server, which may still be starting."""
+        attempts = Attempts(self._rotation, ONCE, deadline)
+        async with self._opened(method, request, index, deadline.left_s(), attempts, wait_for_ready=True) as call:
+            yield call
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed.is_set()
+
+    def deadline(self, timeout_s: Timeout) -> Deadline:
+        """Of a call that begins now; raises ServiceUnavailableError where the client is closed."""
+        if self.is_closed:
+            raise ServiceUnavailableError(f"the client of {self.options.name} is closed")
+        return self.options.deadline(timeout_s)
+
+    async def close(self) -> None:
+        """End all calls, and refuse later ones."""
+        self._closed.set()
+        for channel in self._channels:
+            await channel.close(None)
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        method: Callable[[S], Any],
+        requests: Any,
+        index: int,
+        left_s: float | None,
+        attempts: Attempts,
+        **options: Any,
+    ) -> AsyncIterator[AsyncIterator[Any]]:
+        call = None
+        try:
+            call = method(self._stubs[index])(requests, timeout=left_s, metadata=self.options.metadata, **options)
+            yield call
+        except _FAILURES as raw:
+            attempts.wait_s(index, *self._named(raw, index))  # raises: there is one attempt
+        finally:
+            if call is not None:
+                call.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not for a client that is closed."""
+        if not seconds:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return
+        raise self._was_closed()
+
+    def _named(self, raw: BaseException, index: int) -> tuple[grpc.StatusCode, OcellaError]:
+        """What a failed call is called; a task that somebody else cancels stays cancelled."""
+        task = asyncio.current_task()
+        if isinstance(raw, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise raw
+        if self.is_closed:
+            raise self._was_closed() from raw
+        if not isinstance(raw, grpc.RpcError):
+            raise raw
+        return raw.code(), error_of_call(raw, self.options.servers[index])
+
+    def _was_closed(self) -> OcellaError:
+        return ServiceUnavailableError(f"the client of {self.options.name} was closed while the call ran")
