@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "predict": ("ocella", "predict", "run a package, or a model on a server, on images"),
     "batch": ("serving.batch.cli", "batch", "run a model on many images, each exactly once"),
     "serve": ("serving.cli", "serve", "serve packages over gRPC and HTTP"),
+    "bench": ("serving.bench.cli", "bench", "load a server, or a package on one of its own, and measure"),
     "models": ("serving.cli", "models", "list what a server serves"),
     "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
 }
@@ -174,6 +175,12 @@ def predict(
     iou_threshold: Annotated[float | None, typer.Option(help="IoU above which a detection is suppressed.")] = None,
     max_detections: Annotated[int | None, typer.Option(help="Most detections of an image.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Most classes of an image.")] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE[:OVERLAP]", help="Answer in tiles of SIZE pixels that share OVERLAP, 0.2 unless given."
+        ),
+    ] = None,
 ) -> None:
     r"""Run a package, or a model on a server, on images.
 
@@ -188,7 +195,8 @@ def predict(
     )
     if draw:
         draw.mkdir(parents=True, exist_ok=True)  # before any work: a folder that cannot be is no image's fault
-    with open_predictor(model, server=server, options=options) as predictor:
+    asked = None if tiles is None else tile_options(tiles)
+    with open_predictor(model, server=server, options=options, tiles=asked) as predictor:
         rows = list(_answer_each(predictor, images, draw=draw, quiet=as_json))
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -196,9 +204,27 @@ def predict(
         raise typer.Exit(1)
 
 
-def open_predictor(model: str, *, server: str | None, options: PredictOptions) -> AbstractContextManager[Predictor]:
-    """Open a package folder, or a model on ``server``, with options that are known to apply to it."""
-    return _offline(Path(model), options) if server is None else _remote(model, server, options)
+def tile_options(text: str) -> TileOptions:
+    """Read ``SIZE`` or ``SIZE:OVERLAP``, such as ``640:0.25``."""
+    from pipelines.tile_options import TileOptions
+
+    parts = re.fullmatch(r"([0-9]{1,9})(?::([0-9]*\.?[0-9]+))?", text)
+    if parts is None:
+        raise typer.BadParameter(f"must be SIZE or SIZE:OVERLAP, such as 640:0.25, got {text!r}", param_hint="--tiles")
+    try:
+        return TileOptions(size=int(parts[1]), **({"overlap": float(parts[2])} if parts[2] else {}))
+    except OcellaError as error:
+        raise typer.BadParameter(str(error), param_hint="--tiles") from error
+
+
+def open_predictor(
+    model: str, *, server: str | None, options: PredictOptions, tiles: TileOptions | None = None
+) -> AbstractContextManager[Predictor]:
+    """Open a package folder, or a model on ``server``, with options that are known to apply to it.
+
+    With ``tiles`` it answers each image in tiles, merged.
+    """
+    return _offline(Path(model), options, tiles) if server is None else _remote(model, server, options, tiles)
 
 
 class Models:
@@ -223,26 +249,33 @@ class Models:
 
 
 @contextmanager
-def _offline(package: Path, options: PredictOptions) -> Iterator[Predictor]:
+def _offline(package: Path, options: PredictOptions, tiles: TileOptions | None) -> Iterator[Predictor]:
     from pipelines.image import ImageLimits
     from pipelines.loader import load_package
     from pipelines.tasks import predict as predict_images
+    from pipelines.tiles import Tiling, predict_tiles
 
     with load_package(package) as loaded:
         pipeline = loaded.pipeline
         pipeline.check(options)
+        if tiles is not None:
+            Tiling(pipeline, tiles, options)  # refused before any image is read
 
         def decode(data: bytes) -> ByteArray:
             return pipeline.decode(data, ImageLimits())
 
         def answer(data: bytes) -> Result:
+            if tiles is not None:
+                return predict_tiles(pipeline, loaded.session, decode(data), tiles, options).merged
             return predict_images(pipeline, loaded.session, [decode(data)], options)[0]
 
         yield Predictor(answer, decode)
 
 
 @contextmanager
-def _remote(model: str, server: str, options: PredictOptions) -> Iterator[Predictor]:
+def _remote(
+    model: str, server: str, options: PredictOptions, tiles: TileOptions | None
+) -> Iterator[Predictor]:
     from pipelines.image import decode_image
     from pipelines.manifest import parse_manifest
     from serving.client import VisionClient
@@ -251,12 +284,17 @@ def _remote(model: str, server: str, options: PredictOptions) -> Iterator[Predic
         described = client.describe_model(model)
         manifest = parse_manifest(json.loads(described.manifest_json), where=f"{model} on {server}")
         options.check_for(manifest.head.task)
+        if tiles is not None:
+            tiles.check_for(manifest.head.task)
         chosen = asdict(options)
 
         def decode(data: bytes) -> ByteArray:
             return decode_image(data, exif=manifest.image.exif, alpha=manifest.image.alpha)
 
         def answer(data: bytes) -> Result:
+            if tiles is not None:
+                *_, merged = client.predict_tiles(model, data, tiles, version=described.version, **chosen)
+                return merged.result
             return client.predict(model, data, version=described.version, **chosen).result
 
         yield Predictor(answer, decode)
