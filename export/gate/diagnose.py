@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -103,15 +103,16 @@ def diagnose(
     chance. float16 is so much coarser that a fault could hide in it, so that there faults come first.
     """
     scene = Scene(reference, candidate, plan, session, missed)
-    single = candidate.precision == "fp32"
-    if single and (text := _rounding(scene)) is not None:
-        return (text,)
+    if candidate.precision != "fp32":
+        return _explanations(scene, FAULTS) or _explanations(scene, [_rounding])
+    return _explanations(scene, [_rounding]) or _explanations(scene, FAULTS)
+
+
+def _explanations(scene: Scene, attempts: Sequence[Callable[[Scene], str | None]]) -> tuple[str, ...]:
     found = []
-    for try_out in FAULTS:
+    for try_out in attempts:
         with contextlib.suppress(ModelRunError):  # what torch itself does not run explains nothing
             found.append(try_out(scene))
-    if not single and not any(found):
-        found.append(_rounding(scene))
     return tuple(text for text in found if text is not None)
 
 
@@ -125,7 +126,7 @@ def _rounding(scene: Scene) -> str | None:
     worst, name, figure = 0.0, "", 0.0
     for one in shared:
         assert got is not None
-        if truth[one].shape != got[one].shape:
+        if not truth[one].shape == exact[one].shape == got[one].shape:
             return None
         own, apart = _apart(truth[one], exact[one]), _apart(truth[one], got[one])
         if own > LARGEST["fp32"] or apart > MARGINAL * COARSER[scene.candidate.precision] * own:
