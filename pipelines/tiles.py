@@ -13,7 +13,7 @@ from pipelines.errors import InvalidRequestError
 from pipelines.manifest import ModelManifest
 from pipelines.options import PredictOptions
 from pipelines.specs import DetectionHead, SegmentationHead
-from pipelines.tasks.cascade import CascadePipeline
+from pipelines.tasks.cascade import CascadePipeline, CascadeSessions
 from pipelines.tasks.pipeline import NO_OPTIONS, Pipeline, predict_one
 from pipelines.tasks.segment import foreground
 from pipelines.tile_merge import blend, check_fusible, fuse_detections, shift, suppress_detections, vote
@@ -160,7 +160,7 @@ class TiledResult:
 
 def predict_tiles(
     pipeline: Pipeline | CascadePipeline,
-    session: Session,
+    session: Session | CascadeSessions,
     image: ByteArray,
     tiles: TileOptions = DEFAULT_TILES,
     options: PredictOptions = NO_OPTIONS,
@@ -177,6 +177,7 @@ def predict_tiles(
     """
     tiling = Tiling(pipeline, tiles, options)
     assert not isinstance(pipeline, CascadePipeline), "refused by its task"
+    assert not isinstance(session, CascadeSessions), "it comes with a cascade's pipeline"
     image_hw = (image.shape[0], image.shape[1])
     windows = tiling.plan(image_hw)
     results = tuple(
