@@ -21,7 +21,7 @@ def can_be_cut(detections: Detections, crop: Crop) -> BoolArray:
     """
     if isinstance(crop, BoxCrop):
         return np.ones(len(detections), np.bool_)
-    return ~is_degenerate(_landmarks(detections, crop))
+    return ~is_degenerate(landmarks_of(detections, crop))
 
 
 def crop_transforms(detections: Detections, crop: Crop) -> Matrix:
@@ -29,7 +29,7 @@ def crop_transforms(detections: Detections, crop: Crop) -> Matrix:
     if isinstance(crop, AlignCrop):
         if not len(detections):
             return np.empty((0, 2, 3))
-        return align_transform(_landmarks(detections, crop), crop.template, crop.size_px)
+        return align_transform(landmarks_of(detections, crop), crop.template, crop.size_px)
     corners = [box_window(box, crop)[:2] for box in detections.boxes]
     shifts = -np.reshape(np.array(corners, np.float64), (-1, 2, 1))
     return np.concatenate((np.broadcast_to(np.eye(2), (len(shifts), 2, 2)), shifts), axis=2)
@@ -92,7 +92,8 @@ def cut_window(image: ByteArray, window: tuple[int, int, int, int], *, pad_value
     return padded
 
 
-def _landmarks(detections: Detections, crop: AlignCrop) -> AnyArray:
+def landmarks_of(detections: Detections, crop: AlignCrop) -> AnyArray:
+    """The landmarks that a crop names of each object: ``(N, P, 2)`` x, y; raises ModelOutputError without them."""
     points = 0 if detections.keypoints is None else detections.keypoints.shape[1]
     if detections.keypoints is None or max(crop.landmarks) >= points:
         raise ModelOutputError(f"crop.landmarks names keypoint {max(crop.landmarks)}, the detector answers {points}")

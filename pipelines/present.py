@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import cv2
@@ -106,7 +107,8 @@ def _detection(result: Detections, i: int) -> dict[str, Any]:
 
 def _object(result: CascadeResult, i: int) -> dict[str, Any]:
     nested = {"transform": result.transforms[i].tolist(), "result": to_json(result.objects[i])}
-    return _detection(result.detections, i) | nested
+    quality = {} if result.qualities is None else {"quality": asdict(result.qualities[i])}
+    return _detection(result.detections, i) | nested | quality
 
 
 def _nested_summary(result: CascadeResult) -> str:

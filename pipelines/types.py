@@ -190,6 +190,24 @@ ObjectResult: TypeAlias = Classification | SegmentationMap | Embedding
 ModelResult: TypeAlias = Classification | Detections | SegmentationMap | Embedding
 
 
+@dataclass(frozen=True)
+class FaceQuality:
+    """What the picture of a face is like (``pipelines.quality`` measures it).
+
+    Attributes:
+        size_px: shorter side of the box in pixels of the image.
+        sharpness: variance of the Laplacian of the grey crop at 112 x 112 px, levels squared.
+        brightness: mean level of that crop, 0 to 255.
+        turn: distance of the nose from the middle between the eyes, in distances between the eyes; ``None`` where no
+            landmark is a nose.
+    """
+
+    size_px: float
+    sharpness: float
+    brightness: float
+    turn: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class CascadeResult:
     """What a first model found in an image, and what a second one says of each object: entry i belongs to object i.
@@ -198,17 +216,21 @@ class CascadeResult:
         detections: the objects that went on to the second model, best first.
         objects: ``N`` results of one type, each in the pixels of the object's crop.
         transforms: ``(N, 2, 3)`` float32: ``transforms[i] @ (x, y, 1)`` moves a point of the image into crop ``i``.
+        qualities: ``N`` where the objects are aligned faces that were embedded, else ``None``.
     """
 
     detections: Detections
     objects: tuple[ObjectResult, ...]
     transforms: FloatArray
+    qualities: tuple[FaceQuality, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.detections)
         _check("transforms", self.transforms, np.float32, (count, 2, 3))
         if len(self.objects) != count:
             raise ValueError(f"objects must be {count}, one a detection, got {len(self.objects)}")
+        if self.qualities is not None and len(self.qualities) != count:
+            raise ValueError(f"qualities must be {count}, one a face, got {len(self.qualities)}")
         kinds = {type(each) for each in self.objects}
         if len(kinds) > 1 or not kinds <= {Classification, SegmentationMap, Embedding}:
             names = ", ".join(sorted(kind.__name__ for kind in kinds))

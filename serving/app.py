@@ -18,6 +18,8 @@ from serving.calls import Calls
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
+from serving.faces_plane import FacesPlane
+from serving.faces_service import Faces
 from serving.grpc_server import ENVELOPE_BYTES, build_grpc_server
 from serving.guard import Guard, GuardPolicy
 from serving.health import Health
@@ -103,7 +105,9 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
         listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP", shared=shared))
         http = await stack.enter_async_context(HttpServer(app, listener))
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
-        server, grpc_address = build_grpc_server(settings, Vision(parts), InferenceService(oip), Health(catalog))
+        galleries = FacesPlane(plane, catalog, limits, galleries=settings.galleries, keep_crops=settings.keep_crops)
+        faces = Faces(stack.enter_context(galleries), calls)
+        server, grpc_address = build_grpc_server(settings, Vision(parts), faces, InferenceService(oip), Health(catalog))
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
         await stack.enter_async_context(guard)

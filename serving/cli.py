@@ -61,6 +61,14 @@ def serve(
         bool | None,
         typer.Option("--allow-shared-memory", help="Let callers on this machine send tensors through shared memory."),
     ] = None,
+    galleries: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Keep galleries of faces here, one a model; default none."),
+    ] = None,
+    keep_crops: Annotated[
+        bool | None,
+        typer.Option("--keep-crops", help="Keep each enrolled face's crop, so that another embedder can embed it."),
+    ] = None,
 ) -> None:
     """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
 
@@ -82,6 +90,8 @@ def serve(
         processes=processes,
         admin=admin,
         allow_shared_memory=allow_shared_memory,
+        galleries=galleries,
+        keep_crops=keep_crops,
     )
     if plan:
         from serving.cpu_plan import plan_text

@@ -8,7 +8,15 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from serving.handlers import INFERENCE_SERVICE, SERVICE, inference_handlers, vision_handlers
+from serving.faces_service import Faces
+from serving.handlers import (
+    FACES_SERVICE,
+    INFERENCE_SERVICE,
+    SERVICE,
+    faces_handlers,
+    inference_handlers,
+    vision_handlers,
+)
 from serving.health import Health
 from serving.oip.methods import METHODS
 from serving.oip.service import InferenceService
@@ -20,6 +28,7 @@ from serving.vision import Vision
 ENVELOPE_BYTES = 64 * 1024
 SERVICES = (
     SERVICE,
+    FACES_SERVICE,
     INFERENCE_SERVICE,
     health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
     reflection.SERVICE_NAME,
@@ -27,7 +36,7 @@ SERVICES = (
 
 
 def build_grpc_server(
-    settings: Settings, vision: Vision, inference: InferenceService, health: Health
+    settings: Settings, vision: Vision, faces: Faces, inference: InferenceService, health: Health
 ) -> tuple[Any, str]:
     """Build the server and bind its port; returns it, not yet started, and its address.
 
@@ -43,7 +52,9 @@ def build_grpc_server(
             ("grpc.so_reuseport", int(shared)),  # unasked, a second server would take half of the first one's calls
         )
     )
-    server.add_generic_rpc_handlers((vision_handlers(vision), inference_handlers(inference, METHODS)))
+    server.add_generic_rpc_handlers(
+        (vision_handlers(vision), faces_handlers(faces), inference_handlers(inference, METHODS))
+    )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection(SERVICES, server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -11,10 +11,12 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from pipelines.errors import InvalidRequestError
+from protos.ocella.v1 import faces_pb2
 from protos.ocella.v1 import vision_pb2 as pb
 from protos.oip import service_pb2
 
 INFERENCE_SERVICE = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+FACES_SERVICE = faces_pb2.DESCRIPTOR.services_by_name["Faces"].full_name
 SERVICE = pb.DESCRIPTOR.services_by_name["Vision"].full_name
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -41,6 +43,15 @@ def vision_handlers(vision: Any) -> Any:
         "DescribeModel": _unary(vision.DescribeModel, pb.DescribeModelRequest),
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+
+def faces_handlers(faces: Any) -> Any:
+    """The generic handler of the servicer of faces; all its methods ask for the role ``faces_service.ROLE``."""
+    handlers = {
+        method.name: _unary(getattr(faces, method.name), getattr(faces_pb2, method.input_type.name))
+        for method in faces_pb2.DESCRIPTOR.services_by_name["Faces"].methods
+    }
+    return grpc.method_handlers_generic_handler(FACES_SERVICE, handlers)
 
 
 def inference_handlers(service: Any, methods: Any) -> Any:

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
         breaker_wait_s: before a canary decides whether a model that was taken out answers again.
         probation_s: how long the version before is kept after a reload, to go back to where the new one fails.
         stream_window: requests of one stream in work at once, where the client does not say.
+        galleries: folder of the galleries of faces, one a model by its name; null: none are kept.
+        keep_crops: whether galleries keep what the embedder saw of each face, to embed it anew one day.
     """
 
     model_config = SettingsConfigDict(env_prefix="OCELLA_", frozen=True)
@@ -78,6 +80,8 @@ class Settings(BaseSettings):
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     stream_window: Annotated[int, Field(ge=1, le=256)] = 8
+    galleries: Path | None = None
+    keep_crops: bool = False
 
     @field_validator("models", mode="before")
     @classmethod

@@ -10,6 +10,8 @@ from grpc import StatusCode
 from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
+    FaceRefusedError,
+    GalleryError,
     ImageDecodeError,
     ImageTooLargeError,
     InvalidRequestError,
@@ -18,6 +20,7 @@ from pipelines.errors import (
     NotOfferedError,
     OverloadedError,
     UnknownModelError,
+    UnknownPersonError,
 )
 from serving.rest.errors import MediaTypeError, NotAcceptableError, RequestTooLargeError, StalledRequestError
 
@@ -41,6 +44,9 @@ STATUS: Mapping[type[BaseException], Status] = {
     DrainingError: Status(StatusCode.UNAVAILABLE, 503),
     OverloadedError: Status(StatusCode.RESOURCE_EXHAUSTED, 429),
     DeadlineExceededError: Status(StatusCode.DEADLINE_EXCEEDED, 504),
+    FaceRefusedError: Status(StatusCode.INVALID_ARGUMENT, 400),
+    UnknownPersonError: Status(StatusCode.NOT_FOUND, 404),
+    GalleryError: Status(StatusCode.FAILED_PRECONDITION, 409),
     NotAllowedError: Status(StatusCode.PERMISSION_DENIED, 403),
     NotOfferedError: Status(StatusCode.UNIMPLEMENTED, 501),
     # Of HTTP alone.

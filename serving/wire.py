@@ -31,11 +31,13 @@ class AnswerForm:
         id: echoed.
         mask_format: of masks; ``MASK_FORMAT_UNSPECIFIED`` is PNG for a segmentation, RLE for objects.
         timings: whether the answer carries them.
+        embeddings: whether faces carry theirs.
     """
 
     id: str
     mask_format: int
     timings: bool
+    embeddings: bool = False
 
 
 def read_call(request: pb.PredictRequest, *, deadline: float, client: str = "") -> tuple[PredictCall, AnswerForm]:
@@ -57,7 +59,7 @@ def read_call(request: pb.PredictRequest, *, deadline: float, client: str = "") 
         deadline=deadline,
         client=client,
     )
-    return call, AnswerForm(request.id, options.mask_format, options.timings)
+    return call, AnswerForm(request.id, options.mask_format, options.timings, options.embeddings)
 
 
 def read_window(request: pb.PredictRequest, *, default: int) -> int:
@@ -87,7 +89,7 @@ def write_answer(answer: Answer, form: AnswerForm) -> pb.PredictResponse:
         response.timings.queue_s = timings.queue_s
         response.timings.inference_s = timings.inference_s
         response.timings.postprocess_s = timings.postprocess_s
-    write_result(response, answer.result, form.mask_format)
+    write_result(response, answer.result, form.mask_format, embeddings=form.embeddings)
     return response
 
 

@@ -16,6 +16,7 @@ from pipelines.types import (
     Classification,
     Detections,
     Embedding,
+    FaceQuality,
     FloatArray,
     ObjectResult,
     Result,
@@ -27,18 +28,39 @@ from protos.ocella.v1 import vision_pb2 as pb
 MASK_FORMATS = (pb.MASK_FORMAT_PNG, pb.MASK_FORMAT_RLE, pb.MASK_FORMAT_POLYGON)
 
 
-def write_result(response: pb.PredictResponse, result: Result, mask_format: int) -> None:
-    """Put a result into the field of its type, its masks in ``mask_format``."""
+def write_result(response: pb.PredictResponse, result: Result, mask_format: int, *, embeddings: bool = False) -> None:
+    """Put a result into the field of its type, its masks in ``mask_format``, the faces' ``embeddings`` if asked for."""
     if isinstance(result, Classification):
         response.classification.CopyFrom(_write_classes(result))
     elif isinstance(result, Detections):
         response.detections.CopyFrom(_write_detections(result, mask_format))
     elif isinstance(result, SegmentationMap):
         response.segmentation.CopyFrom(_write_segmentation(result, mask_format))
+    elif isinstance(result, CascadeResult) and result.qualities is not None:
+        response.faces.CopyFrom(_write_faces(result, result.qualities, mask_format, embeddings=embeddings))
     elif isinstance(result, CascadeResult):
         response.cascade.CopyFrom(_write_cascade(result, mask_format))
     else:
         response.embedding.CopyFrom(_write_embedding(result))
+
+
+def _write_faces(
+    result: CascadeResult, qualities: Sequence[FaceQuality], mask_format: int, *, embeddings: bool
+) -> pb.FaceList:
+    wanted = [each for each in result.objects if embeddings and isinstance(each, Embedding)]
+    return pb.FaceList(
+        detections=_write_detections(result.detections, mask_format),
+        qualities=map(write_quality, qualities),
+        embeddings=map(_write_embedding, wanted),
+        transforms=result.transforms.ravel().tolist(),
+    )
+
+
+def write_quality(quality: FaceQuality) -> pb.FaceQuality:
+    """What a face's picture is like, as a message."""
+    return pb.FaceQuality(
+        size_px=quality.size_px, sharpness=quality.sharpness, brightness=quality.brightness, turn=quality.turn
+    )
 
 
 def _write_cascade(result: CascadeResult, mask_format: int) -> pb.Cascade:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.batches import run_rows
-from pipelines.crops import can_be_cut, crop_transforms, cut
+from pipelines.crops import can_be_cut, crop_transforms, cut, landmarks_of
 from pipelines.errors import ManifestError
 from pipelines.geometry import Affine
 from pipelines.image import ImageLimits, decode_image
 from pipelines.manifest import CascadeManifest
 from pipelines.options import PredictOptions
-from pipelines.specs import DetectionHead
+from pipelines.quality import measure_face
+from pipelines.specs import AlignCrop, DetectionHead, EmbeddingHead
 from pipelines.tasks.pipeline import Pipeline, predict_one
 from pipelines.types import (
     AnyArray,
@@ -24,6 +25,7 @@ from pipelines.types import (
     Classification,
     Detections,
     Embedding,
+    FaceQuality,
     FloatArray,
     SegmentationMap,
 )
@@ -49,12 +51,14 @@ class Crops:
         transforms: ``(N, 2, 3)`` float32, from image to crop.
         rows: the second model's rows, without batch axis.
         affines: from each crop to its row.
+        qualities: what each picture is like, where the objects are faces to embed.
     """
 
     detections: Detections
     transforms: FloatArray
     rows: tuple[AnyArray, ...]
     affines: tuple[Affine, ...]
+    qualities: tuple[FaceQuality, ...] | None = None
 
 
 class CascadePipeline:
@@ -75,6 +79,11 @@ class CascadePipeline:
     def has_masks(self) -> bool:
         """Whether results hold masks, of either model."""
         return self.detector.has_masks or self.second.has_masks
+
+    @property
+    def embeds_faces(self) -> bool:
+        """Whether what is found is aligned by landmarks and embedded; such answers tell each picture's quality."""
+        return isinstance(self.manifest.head.crop, AlignCrop) and isinstance(self.second.manifest.head, EmbeddingHead)
 
     def check(self, options: PredictOptions) -> None:
         """Raise InvalidRequestError where an option acts on neither model: ``top_k`` is the second's."""
@@ -117,12 +126,15 @@ class CascadePipeline:
         chosen = self.choose(detections)
         crop = self.manifest.head.crop
         transforms = crop_transforms(chosen, crop)
-        prepared = [
-            self.second.preprocess(cut(image, box, transform, crop))
-            for box, transform in zip(chosen.boxes, transforms, strict=True)
-        ]
+        prepared, qualities = [], []
+        for i, (box, transform) in enumerate(zip(chosen.boxes, transforms, strict=True)):
+            pixels = cut(image, box, transform, crop)
+            prepared.append(self.second.preprocess(pixels))
+            if isinstance(crop, AlignCrop) and self.embeds_faces:
+                qualities.append(measure_face(pixels, box, landmarks_of(chosen, crop)[i]))
         rows, affines = tuple(row for row, _ in prepared), tuple(affine for _, affine in prepared)
-        return Crops(chosen, transforms.astype(np.float32), rows, affines)
+        told = tuple(qualities) if self.embeds_faces else None
+        return Crops(chosen, transforms.astype(np.float32), rows, affines, told)
 
     def join(self, crops: Crops, outputs: Sequence[Mapping[str, AnyArray]], options: PredictOptions) -> CascadeResult:
         """Nest the second model's answers (raw outputs, one mapping a row of ``crops``) under their objects.
@@ -135,7 +147,7 @@ class CascadePipeline:
             result = self.second.postprocess(output, affine, second)
             assert isinstance(result, Classification | SegmentationMap | Embedding), "checked when it was built"
             objects.append(result)
-        return CascadeResult(crops.detections, tuple(objects), crops.transforms)
+        return CascadeResult(crops.detections, tuple(objects), crops.transforms, crops.qualities)
 
 
 def predict_cascade(

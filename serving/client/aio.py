@@ -14,6 +14,7 @@ from pipelines.tile_options import DEFAULT_TILES, TileOptions
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.client.aio_connection import AsyncConnection
 from serving.client.channel import DEFAULT_SERVER, DEFAULT_STREAM_TIMEOUT_S, DEFAULT_TIMEOUT_S, OF_CLIENT, Timeout
+from serving.client.faces import AsyncFaceCalls
 from serving.client.many import DEFAULT_CONCURRENCY, in_order_async
 from serving.client.options import ONCE, connection_options
 from serving.client.pace import ahead_of
@@ -35,7 +36,7 @@ from serving.client.wire_tiles import WHEN_FULL, check_when_full, read_frame, re
 T = TypeVar("T")
 
 
-class AsyncVisionClient:
+class AsyncVisionClient(AsyncFaceCalls):
     """One connection to a server, made inside a running event loop; an async context manager.
 
     Deadlines and errors are those of ``VisionClient``. Images are taken from an ordinary iterable, read and written

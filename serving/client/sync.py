@@ -12,6 +12,7 @@ from pipelines.tile_options import DEFAULT_TILES, TileOptions
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.client.channel import DEFAULT_SERVER, DEFAULT_STREAM_TIMEOUT_S, DEFAULT_TIMEOUT_S, OF_CLIENT, Timeout
 from serving.client.connection import Connection
+from serving.client.faces import FaceCalls
 from serving.client.many import DEFAULT_CONCURRENCY, in_order
 from serving.client.options import ONCE, connection_options
 from serving.client.pace import Pace, ahead_of
@@ -31,7 +32,7 @@ from serving.client.wire import read_description, read_prediction, read_status, 
 from serving.client.wire_tiles import WHEN_FULL, check_when_full, read_frame, read_tile, write_tile_options
 
 
-class VisionClient:
+class VisionClient(FaceCalls):
     """One connection to a server; a context manager that may be shared by threads.
 
     Every call has a deadline, and raises what the server refused with (see ``pipelines.errors``), or

@@ -36,7 +36,10 @@ def write_request(
             version=version,
             image=data,
             id=id,
-            options=pb.PredictOptions(**fields, mask_format=MASK_FORMATS[mask_format] if mask_format else None),
+            # Faces come with their embeddings, as they do offline.
+            options=pb.PredictOptions(
+                **fields, mask_format=MASK_FORMATS[mask_format] if mask_format else None, embeddings=True
+            ),
             stream_options=pb.StreamOptions(window=window) if window else None,
         )
     except (TypeError, ValueError) as error:

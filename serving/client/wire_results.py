@@ -17,6 +17,7 @@ from pipelines.types import (
     Classification,
     Detections,
     Embedding,
+    FaceQuality,
     FloatArray,
     ObjectResult,
     Result,
@@ -41,9 +42,26 @@ def read_result(response: pb.PredictResponse, image_hw: tuple[int, int]) -> Resu
         return _read_segmentation(response.segmentation, image_hw)
     if kind == "embedding":
         return Embedding(_floats(response.embedding.vector))
+    if kind == "faces":
+        return _read_faces(response.faces)
     if kind == "cascade":
         return _read_cascade(response.cascade)
     raise ServerFaultError(f"the server answered with {kind or 'nothing'}, which this client does not know")
+
+
+def _read_faces(message: pb.FaceList) -> CascadeResult:
+    return CascadeResult(
+        _read_detections(message.detections),
+        tuple(Embedding(_floats(each.vector)) for each in message.embeddings),
+        _floats(message.transforms).reshape(-1, 2, 3),
+        tuple(map(read_quality, message.qualities)),
+    )
+
+
+def read_quality(message: pb.FaceQuality) -> FaceQuality:
+    """What a face's picture is like."""
+    turn = message.turn if message.HasField("turn") else None
+    return FaceQuality(message.size_px, message.sharpness, message.brightness, turn)
 
 
 def _read_cascade(message: pb.Cascade) -> CascadeResult:

@@ -15,7 +15,10 @@ from tests.serving.test_metrics import CONTRACT
 
 PROTO = (Path(__file__).parents[2] / "protos" / "ocella" / "v1" / "vision.proto").read_text()
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-IN_COMMANDS = {"models", "host", "port", "http_port", "insecure", "admin", "allow_shared_memory"}
+IN_COMMANDS = {"models", "host", "port", "http_port", "insecure", "admin", "allow_shared_memory"} | {
+    "galleries",
+    "keep_crops",
+}
 
 
 def test_every_field_is_named():

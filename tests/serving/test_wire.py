@@ -1,5 +1,5 @@
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -167,7 +167,7 @@ def test_options_arrive_as_they_were_given(
         score_threshold=score_threshold, iou_threshold=iou_threshold, max_detections=max_detections, top_k=top_k
     )
     assert call == PredictCall(model="faces", version=2, image=b"image", options=options, deadline=5.0)
-    assert form == PLAIN
+    assert form == replace(PLAIN, embeddings=True)  # the client wants faces as they are offline
 
 
 @pytest.mark.parametrize(

@@ -126,16 +126,18 @@ class ListPeopleRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class ListPeopleResponse(_message.Message):
-    __slots__ = ("people", "embedder_sha256", "recipe_seal", "thresholds")
+    __slots__ = ("people", "embedder_sha256", "recipe_seal", "thresholds", "searched_by")
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDER_SHA256_FIELD_NUMBER: _ClassVar[int]
     RECIPE_SEAL_FIELD_NUMBER: _ClassVar[int]
     THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_BY_FIELD_NUMBER: _ClassVar[int]
     people: _containers.RepeatedCompositeFieldContainer[Person]
     embedder_sha256: str
     recipe_seal: str
     thresholds: Thresholds
-    def __init__(self, people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., embedder_sha256: _Optional[str] = ..., recipe_seal: _Optional[str] = ..., thresholds: _Optional[_Union[Thresholds, _Mapping]] = ...) -> None: ...
+    searched_by: str
+    def __init__(self, people: _Optional[_Iterable[_Union[Person, _Mapping]]] = ..., embedder_sha256: _Optional[str] = ..., recipe_seal: _Optional[str] = ..., thresholds: _Optional[_Union[Thresholds, _Mapping]] = ..., searched_by: _Optional[str] = ...) -> None: ...
 
 class Person(_message.Message):
     __slots__ = ("name", "samples", "enrolled_at_s")

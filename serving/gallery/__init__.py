@@ -1,0 +1,1 @@
+"""Galleries of faces: stored, searched, calibrated, backed up."""

@@ -1,0 +1,45 @@
+"""What a calibration saw, as the gallery keeps it: rates with intervals, the ROC curve, the scores' histograms."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.calibration import Measured
+
+CURVE_POINTS = 400
+BINS = 60
+
+
+def evidence_of(measured: Measured) -> dict[str, Any]:
+    """A calibration as plain JSON values; it holds no embedding and names nobody."""
+    pairs, roc = measured.pairs, measured.roc
+    edges = np.linspace(float(pairs.scores.min()), 1.0, BINS + 1)
+    chosen = _thin(roc.far, roc.tar)
+    return {
+        "measured_at_s": time.time(),
+        "calibration": asdict(measured.calibration),
+        "roc": {"far": roc.far[chosen].tolist(), "tar": roc.tar[chosen].tolist()},
+        "histogram": {
+            "edges": edges.tolist(),
+            "genuine": np.histogram(pairs.scores[pairs.genuine], edges)[0].tolist(),
+            "impostor": np.histogram(pairs.scores[~pairs.genuine], edges)[0].tolist(),
+        },
+    }
+
+
+def to_text(evidence: dict[str, Any]) -> str:
+    """The JSON that the store keeps."""
+    return json.dumps(evidence, allow_nan=False)
+
+
+def _thin(far: NDArray[np.float64], tar: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Points that are spread along the curve, by the logarithm of its rate and by its height; the ends stay."""
+    along = np.cumsum(np.abs(np.diff(np.log10(np.maximum(far, 1e-6)), prepend=-6.0)) / 6 + np.diff(tar, prepend=0.0))
+    picked = np.searchsorted(along, np.linspace(0, along[-1], CURVE_POINTS))
+    return np.unique(np.concatenate(([0], np.minimum(picked, len(far) - 1), [len(far) - 1]))).astype(np.int64)

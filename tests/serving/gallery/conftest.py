@@ -1,0 +1,28 @@
+"""A binding and vectors to fill galleries with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.types import FloatArray
+from serving.gallery.binding import Binding
+from serving.gallery.store import Sample
+
+DIM = 16
+BINDING = Binding("a" * 64, "b" * 64, "whole image", DIM)
+
+
+def directions(count: int, *, seed: int = 0, dim: int = DIM) -> FloatArray:
+    """``(count, dim)`` float32 of length 1, spread evenly over all directions."""
+    vectors = np.random.default_rng(seed).normal(size=(count, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def samples(count: int, *, seed: int = 0, crop: bytes | None = None) -> list[Sample]:
+    return [Sample(vector, crop) for vector in directions(count, seed=seed)]
+
+
+@pytest.fixture
+def binding() -> Binding:
+    return BINDING
