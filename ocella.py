@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import textwrap
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -20,11 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ImageTooLargeError, OcellaError
+from pipelines.errors import ImageTooLargeError, OcellaError, RecipeError
 
 if TYPE_CHECKING:
+    from export.foreign.triton_config import TritonConfig
     from pipelines.manifest import Manifest
     from pipelines.options import PredictOptions
+    from pipelines.tile_options import TileOptions
     from pipelines.types import ByteArray, Result
 
 # command: (module, attribute, one line); the attribute is a function or a typer app of sub-commands.
@@ -207,13 +210,13 @@ def predict(
 
 def tile_options(text: str) -> TileOptions:
     """Read ``SIZE`` or ``SIZE:OVERLAP``, such as ``640:0.25``."""
-    from pipelines.tile_options import TileOptions
+    from pipelines.tile_options import DEFAULT_TILES, TileOptions
 
     parts = re.fullmatch(r"([0-9]{1,9})(?::([0-9]*\.?[0-9]+))?", text)
     if parts is None:
         raise typer.BadParameter(f"must be SIZE or SIZE:OVERLAP, such as 640:0.25, got {text!r}", param_hint="--tiles")
     try:
-        return TileOptions(size=int(parts[1]), **({"overlap": float(parts[2])} if parts[2] else {}))
+        return TileOptions(size=int(parts[1]), overlap=float(parts[2]) if parts[2] else DEFAULT_TILES.overlap)
     except OcellaError as error:
         raise typer.BadParameter(str(error), param_hint="--tiles") from error
 
@@ -248,6 +251,21 @@ class Models:
         """Open it with options that are known to apply to it."""
         return open_predictor(model, server=server, options=options)
 
+    def triton_config(self, path: Path) -> TritonConfig:
+        """A Triton ``config.pbtxt`` as values; raises RecipeError where the file is none."""
+        from export.foreign.triton_config import MAX_CONFIG_BYTES, config_from
+        from protos.oip.config_text import ConfigTextError, parse_config
+
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            raise RecipeError(f"{path} must be at most {MAX_CONFIG_BYTES:,} bytes")
+        try:
+            found = parse_config(data.decode("utf-8"))
+        except (ConfigTextError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} is no config.pbtxt: {error}") from error
+        return config_from(found.config, unknown=found.unknown)
+
 
 @contextmanager
 def _offline(package: Path, options: PredictOptions, tiles: TileOptions | None) -> Iterator[Predictor]:
@@ -274,9 +292,7 @@ def _offline(package: Path, options: PredictOptions, tiles: TileOptions | None) 
 
 
 @contextmanager
-def _remote(
-    model: str, server: str, options: PredictOptions, tiles: TileOptions | None
-) -> Iterator[Predictor]:
+def _remote(model: str, server: str, options: PredictOptions, tiles: TileOptions | None) -> Iterator[Predictor]:
     from pipelines.image import decode_image
     from pipelines.manifest import parse_manifest
     from serving.client import VisionClient
@@ -294,8 +310,8 @@ def _remote(
 
         def answer(data: bytes) -> Result:
             if tiles is not None:
-                *_, merged = client.predict_tiles(model, data, tiles, version=described.version, **chosen)
-                return merged.result
+                answers = client.predict_tiles(model, data, tiles, version=described.version, **chosen)
+                return deque(answers, maxlen=1)[0].result  # the merged one comes last
             return client.predict(model, data, version=described.version, **chosen).result
 
         yield Predictor(answer, decode)

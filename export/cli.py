@@ -112,6 +112,7 @@ def progress(name: str, *, steps: int) -> Iterator[Callable[[str], None]]:
 
 
 _IMAGE, _FIT, _HEAD = "Image", "Fit (how an image gets its size)", "Head (what the outputs mean)"
+_DOCTOR, _GOLDEN = "Doctor (what the flags leave out)", "Golden comparison (how far a replay may be off)"
 _FITS = (
     "stretch (needs --size), stretch_to_multiple (--multiple-of), letterbox (--size), "
     "center_crop (--size, --resize-shorter), pad (--multiple-of), none."
@@ -131,11 +132,31 @@ _ACTIVATIONS = (
 
 
 def import_model_command(  # one parameter a flag, one flag a field of the manifest.
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The graph.")],
-    task: Annotated[str, typer.Option(help="classification, detection, segmentation or embedding.")],
-    fit: Annotated[str, typer.Option(rich_help_panel=_FIT, help=_FITS)],
-    resample: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help=f"Kernel of every resize: {_RESAMPLES}.")],
-    sample: Annotated[list[Path], typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")],
+    task: Annotated[str | None, typer.Option(help="classification, detection, segmentation or embedding.")] = None,
+    fit: Annotated[str | None, typer.Option(rich_help_panel=_FIT, help=_FITS)] = None,
+    resample: Annotated[
+        str | None, typer.Option(rich_help_panel=_IMAGE, help=f"Kernel of every resize: {_RESAMPLES}.")
+    ] = None,
+    sample: Annotated[list[Path] | None, typer.Option(metavar="IMAGE", help="Sample image, 1 to 4 times.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", rich_help_panel=_DOCTOR, help="Print the diagnosis, make no package.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=_DOCTOR, help="--explain: one JSON document.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", rich_help_panel=_DOCTOR, help="Ask nothing: take what is without doubt, or fail.")
+    ] = False,
+    overlays: Annotated[
+        Path | None,
+        typer.Option("--draw", metavar="DIR", rich_help_panel=_DOCTOR, help="Draw what each reading finds here."),
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A Triton config.pbtxt: tensors, labels, deployment settings."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Package folder; default ./NAME.")] = None,
     name: Annotated[str | None, typer.Option(help="Model name; default the file's.")] = None,
     model_version: Annotated[int, typer.Option(min=1, max=1_000_000, help="Model version.")] = 1,
@@ -146,10 +167,41 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One class name; repeat in order.")] = None,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="Free a fixed batch, and prove it.")] = False,
-    color: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="rgb, bgr or gray.")] = "rgb",
-    exif: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="EXIF orientation: apply or ignore.")] = "apply",
-    alpha: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="Transparency: white, black or drop.")] = "white",
-    layout: Annotated[str, typer.Option(rich_help_panel=_IMAGE, help="chw or hwc.")] = "chw",
+    join: Annotated[
+        str | None, typer.Option(metavar="BOXES,SCORES,CLASSES", help="Join three outputs of a whole detector to one.")
+    ] = None,
+    golden_score: Annotated[
+        float | None, typer.Option(min=0, max=1, rich_help_panel=_GOLDEN, help="Scores may differ by this.")
+    ] = None,
+    golden_box_iou: Annotated[
+        float | None, typer.Option(min=0, max=1, rich_help_panel=_GOLDEN, help="Least IoU of a matched box.")
+    ] = None,
+    golden_point_px: Annotated[
+        float | None, typer.Option(min=1e-6, rich_help_panel=_GOLDEN, help="Points may move by so many pixels.")
+    ] = None,
+    golden_mask_iou: Annotated[
+        float | None, typer.Option(min=0, max=1, rich_help_panel=_GOLDEN, help="Least IoU of a class's mask.")
+    ] = None,
+    golden_cosine: Annotated[
+        float | None, typer.Option(min=0, max=1, rich_help_panel=_GOLDEN, help="Least cosine of an embedding.")
+    ] = None,
+    golden_rtol: Annotated[
+        float | None, typer.Option(min=0, rich_help_panel=_GOLDEN, help="Raw outputs on the CPU: relative part.")
+    ] = None,
+    golden_atol: Annotated[
+        float | None, typer.Option(min=1e-12, rich_help_panel=_GOLDEN, help="Raw outputs on the CPU: absolute part.")
+    ] = None,
+    golden_reason: Annotated[
+        str | None, typer.Option(rich_help_panel=_GOLDEN, help="Why; needed with any of these.")
+    ] = None,
+    color: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="rgb (the default), bgr or gray.")] = None,
+    exif: Annotated[
+        str | None, typer.Option(rich_help_panel=_IMAGE, help="EXIF orientation: apply (the default) or ignore.")
+    ] = None,
+    alpha: Annotated[
+        str | None, typer.Option(rich_help_panel=_IMAGE, help="Transparency: white (the default), black or drop.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(rich_help_panel=_IMAGE, help="chw (the default) or hwc.")] = None,
     stats: Annotated[
         str | None, typer.Option(rich_help_panel=_IMAGE, help="coco, imagenet, none, symmetric or unit.")
     ] = None,
@@ -190,6 +242,14 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     top_k: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Classes to return.")] = None,
     threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of a mask's foreground.")] = None,
     mask_resample: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Kernel back to the image.")] = None,
+    resized: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=_HEAD, help="What that kernel resizes: probabilities (the default) or logits."),
+    ] = None,
+    class_threshold: Annotated[
+        list[float] | None,
+        typer.Option(rich_help_panel=_HEAD, help="Least probability of a class above the background, one each."),
+    ] = None,
     embedding_dim: Annotated[int | None, typer.Option(rich_help_panel=_HEAD, help="Length of the vector.")] = None,
     normalize: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Make vectors length 1.")] = None,
     decoder: Annotated[
@@ -217,6 +277,9 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
 ) -> None:
     r"""Make a package from an ONNX file of your own; sample images become its golden samples.
 
+    What the flags leave out is read from the file where it says so, else proposed by what the graph answers: `ocella
+    import MODEL.onnx --sample IMAGE --explain` shows every reading that fits, and why.
+
     Example:
         ocella zoo pull page-orientation
         MODEL=~/.cache/ocella/models/page-orientation/1
@@ -227,16 +290,42 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
             --color bgr --scale 255 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
     """
     flags: dict[str, Any] = dict(locals())
-    from export.graph import inspect_graph, load_graph
-    from export.import_flags import FlagError, recipe_from
-    from export.importer import import_model
+    for key in ("context", "explain", "as_json", "yes", "overlays", "triton", "sample", "out"):
+        del flags[key]
+    if not sample and not explain:
+        raise typer.BadParameter(
+            "1 to 4 sample images are needed: they become the golden samples", param_hint="--sample"
+        )
+    if as_json and not explain:
+        raise typer.BadParameter("--json has no effect without --explain", param_hint="--json")
+    from export.import_flags import FlagError
+    from export.import_run import ImportOptions, run_import
+    from export.import_run import explain as explain_model
 
-    inputs, outputs = inspect_graph(load_graph(model))
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    options = ImportOptions(
+        samples=tuple(sample or ()),
+        out=out,
+        overlays=overlays,
+        triton=None if triton is None else (triton, context.obj.triton_config(triton)),
+        yes=yes,
+        ask=ask_on_terminal if terminal and not yes else None,
+        show=lambda text: typer.echo(text, err=not terminal),
+    )
     try:
-        recipe = recipe_from(flags, inputs=inputs, outputs=outputs)
+        if explain:
+            typer.echo(explain_model(model, flags, options, as_json=as_json))
+            return
+        manifest, folder = run_import(model, flags, options)
     except FlagError as error:
         raise typer.BadParameter(str(error)) from error
-    folder = out or Path(recipe.name)
-    manifest = import_model(model, recipe, samples=sample, out=folder)
     typer.echo(f"{manifest.name} {manifest.version} ({manifest.head.task}): {folder}")
     typer.echo("golden results recorded with onnxruntime itself: they prove stability, not correctness")
+
+
+def ask_on_terminal(question: str) -> str:
+    """Ask on the terminal; an end of input is a no."""
+    try:
+        return input(question)
+    except EOFError:
+        return "n"

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from export.importer import ImportRecipe, pixel_input
+from export.foreign.whole_detector import Parts
+from export.importer import GoldenChoice, ImportRecipe, pixel_input
 from pipelines.errors import RecipeError
 from pipelines.manifest import NAME_PATTERN, Metric, first_problem
 from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, Suppression, TensorSpec
@@ -37,14 +38,26 @@ FIT_DEFAULTS: Mapping[str, Flags] = {
 HEAD_DEFAULTS: Mapping[str, Flags] = {
     "classification": {"temperature": 1.0, "score_threshold": None, "top_k": 5},
     "detection": {"max_detections": 300, "skeleton": ()},
-    "segmentation": {"threshold": 0.5, "mask_resample": "opencv_linear"},
+    "segmentation": {
+        "threshold": 0.5,
+        "mask_resample": "opencv_linear",
+        "resized": "probabilities",
+        "class_thresholds": (),
+    },
     "embedding": {"normalize": True},
 }
 NMS_DEFAULTS: Flags = {"class_agnostic": False, "candidates": 1000}
 _NMS_FLAGS = ("suppression", "iou_threshold", "sigma", *NMS_DEFAULTS)
 _DETECTION_FLAGS = ("decoder", "decoder_field", "nms", *_NMS_FLAGS)
 _COLORS = ("rgb", "bgr", "gray")
-_FLAG_NAMES = {"size_hw": "size", "candidates": "nms-candidates", "dim": "embedding-dim"}
+IMAGE_DEFAULTS: Flags = {"color": "rgb", "exif": "apply", "alpha": "white", "layout": "chw"}
+_GOLDEN_FLAGS = ("score", "box_iou", "point_px", "mask_iou", "cosine", "rtol", "atol")
+_FLAG_NAMES = {
+    "size_hw": "size",
+    "candidates": "nms-candidates",
+    "dim": "embedding-dim",
+    "class_thresholds": "class-threshold",
+}
 
 
 class FlagError(RecipeError):
@@ -64,6 +77,7 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
         "candidates": flags["nms_candidates"],
         "dim": flags["embedding_dim"],
         "skeleton": None if flags["skeleton"] is None else skeleton_from(flags["skeleton"]),
+        "class_thresholds": flags.get("class_threshold") or None,
     }
     return ImportRecipe(
         name=name_from(flags["name"], flags["model"]),
@@ -76,11 +90,14 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
         labels=labels_from(flags["labels"], flags["label"] or ()),
         metrics=metrics_from(flags["metric"] or ()),
         dynamic_batch=flags["dynamic_batch"],
+        join=parts_from(flags.get("join")),
+        golden=golden_from(flags),
     )
 
 
 def image_from(flags: Flags, *, dtype: str) -> ImageSpec:
     """The image part; ``dtype`` is the graph's own."""
+    flags = {**flags, **{key: IMAGE_DEFAULTS[key] for key in IMAGE_DEFAULTS if flags[key] is None}}
     color = flags["color"]
     if color not in _COLORS:
         raise FlagError(f"--color must be one of {', '.join(_COLORS)}, got {color}")
@@ -141,6 +158,34 @@ def metrics_from(texts: Sequence[str]) -> dict[str, Metric]:
             raise FlagError(f"--metric must be NAME=VALUE@SPLIT, got {text!r}") from error
         metrics[parts[1]] = Metric(value=float(parts[2]), split=parts[3])
     return metrics
+
+
+def parts_from(text: str | None) -> Parts | None:
+    """``--join BOXES,SCORES,CLASSES``: three outputs by name."""
+    if text is None:
+        return None
+    names = text.split(",")
+    if len(names) != 3 or not all(names):
+        raise FlagError(f"--join must be BOXES,SCORES,CLASSES, three outputs by name, got {text!r}")
+    return Parts(*names)
+
+
+def golden_from(flags: Flags) -> GoldenChoice:
+    """``--golden-score`` and its like; one that is given needs ``--golden-reason``."""
+    given = {key: flags.get(f"golden_{key}") for key in _GOLDEN_FLAGS}
+    named = [f"--golden-{key.replace('_', '-')}" for key, value in given.items() if value is not None]
+    reason = flags.get("golden_reason")
+    if named and not reason:
+        raise FlagError(f"{named[0]} needs --golden-reason: a tolerance is explained in the manifest")
+    if reason and not named:
+        raise FlagError("--golden-reason has no effect without a tolerance, as --golden-score")
+    return GoldenChoice(**{key: value for key, value in given.items() if value is not None}, reason=reason)
+
+
+def variant_fields(tag: str, chosen: str) -> tuple[str, ...]:
+    """Names of the fields of one variant of ``fit`` or ``task``, without the tag."""
+    fields = _variants(Fit if tag == "fit" else Head)[chosen].model_fields
+    return tuple(name for name in fields if name not in ("kind", "task"))
 
 
 def name_from(name: str | None, model: Path) -> str:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.foreign.whole_detector import Parts
 from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
 from export.package import PackageDraft, Sample, runtime_versions, write_package
 from export.tolerance import CPU_FLOAT32, FLOAT16, SAME_MACHINE, TF32, golden_tolerance
 from export.verify import Parity, different_rows, prove_rows
 from pipelines.errors import GraphMismatchError, ImageDecodeError, ImageTooLargeError, PackageError, RecipeError
-from pipelines.image import decode_image
-from pipelines.manifest import GoldenOptions, Metric, ModelManifest, Provenance
+from pipelines.image import Alpha, Exif, ImageLimits, decode_image
+from pipelines.manifest import GoldenOptions, GoldenTolerance, Metric, ModelManifest, Provenance, RawTolerance
 from pipelines.preprocess import preprocess, row_shape
 from pipelines.present import encode_png
 from pipelines.session import OnnxSession
 from pipelines.specs import DetectionHead, Head, ImageSpec, TensorSpec
+from pipelines.types import ByteArray
 
 if TYPE_CHECKING:
     import onnx
@@ -30,6 +32,31 @@ PROOF_ROWS = 4
 LOW_SCORE = 0.05
 PIXEL_DTYPES = ("float32", "float16", "uint8")
 _ENCODED_INPUT = "image"  # the tensor name under which the server takes encoded images.
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenChoice:
+    """Tolerances of the golden comparison that the owner chose; ``None`` is the default for the graph's precision.
+
+    Attributes:
+        score: see :class:`pipelines.manifest.ResultTolerance`, as the next four.
+        box_iou: least IoU of a matched box.
+        point_px: pixels of the original image.
+        mask_iou: least IoU of each class's mask.
+        cosine: least cosine of an embedding.
+        rtol: of raw outputs on the CPU, relative.
+        atol: of raw outputs on the CPU, absolute.
+        reason: why; given where any of the others is.
+    """
+
+    score: float | None = None
+    box_iou: float | None = None
+    point_px: float | None = None
+    mask_iou: float | None = None
+    cosine: float | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +74,8 @@ class ImportRecipe:
         labels: class names by index, or empty.
         metrics: measured figures by name.
         dynamic_batch: free a batch that the file fixes.
+        join: outputs of a whole detector that become one, or ``None``.
+        golden: tolerances that differ from the defaults.
     """
 
     name: str
@@ -59,6 +88,8 @@ class ImportRecipe:
     labels: tuple[str, ...]
     metrics: Mapping[str, Metric]
     dynamic_batch: bool
+    join: Parts | None = None
+    golden: GoldenChoice = GoldenChoice()
 
 
 def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], out: Path) -> ModelManifest:
@@ -71,26 +102,40 @@ def import_model(model: Path, recipe: ImportRecipe, *, samples: Sequence[Path], 
         raise RecipeError(f"an import needs 1 to {MAX_SAMPLES} sample images, got {len(samples)}")
     if out.exists():
         raise PackageError(f"{out} exists already")
-    graph = load_graph(model)
-    rewrites = {}
-    if recipe.dynamic_batch:
-        graph, rewrites["dynamic_batch"] = _free_batch(graph)
-    images = [_read_sample(path, recipe.image) for path in samples]
+    graph, rewrites = prepared(load_graph(model), join=recipe.join, dynamic_batch=recipe.dynamic_batch)
+    images = [read_sample(path, exif=recipe.image.exif, alpha=recipe.image.alpha) for path in samples]
     inputs, outputs = inspect_graph(graph)
     check_input(inputs, recipe.image, [image.shape[:2] for image in images])
     check_outputs(outputs, recipe.head)
-    half = _holds_float16(graph)
+    half = holds_float16(graph)
     # An unchanged graph keeps its bytes, unless its weights stood in other files.
-    data = graph_bytes(graph) if rewrites or _has_external_weights(model) else model.read_bytes()
+    data = graph_bytes(graph) if rewrites or has_external_weights(model) else model.read_bytes()
     parity: dict[str, Any] = {"rewrites": rewrites} if rewrites else {}
     if inputs[0].shape[0] != 1:
         parity["batch_against_single"] = asdict(_prove(data, images[0], recipe, half=half))
-    draft = _draft(recipe, opset=opset_of(graph), parity=parity or None, half=half)
+    draft = draft_of(recipe, opset=opset_of(graph), parity=parity or None, half=half)
     named = [Sample(f"sample-{i}", encode_png(image)) for i, image in enumerate(images)]
     return write_package(out, draft, graph=data, samples=named)
 
 
-def _draft(recipe: ImportRecipe, *, opset: int, parity: Mapping[str, Any] | None, half: bool) -> PackageDraft:
+def prepared(
+    graph: onnx.ModelProto, *, join: Parts | None, dynamic_batch: bool
+) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """The graph with what was asked for rewritten, and how often; raises RecipeError where a pass refuses."""
+    from export.passes.join_outputs import join_outputs
+    from export.passes.result import accepted
+
+    rewrites: dict[str, int] = {}
+    if join is not None:
+        result = join_outputs(graph, join)
+        graph, rewrites["join_outputs"] = accepted(result, name="join"), result.count
+    if dynamic_batch:
+        graph, rewrites["dynamic_batch"] = _free_batch(graph)
+    return graph, rewrites
+
+
+def draft_of(recipe: ImportRecipe, *, opset: int, parity: Mapping[str, Any] | None, half: bool) -> PackageDraft:
+    """What the manifest of an import says before anything was recorded."""
     return PackageDraft(
         name=recipe.name,
         version=recipe.version,
@@ -109,15 +154,25 @@ def _draft(recipe: ImportRecipe, *, opset: int, parity: Mapping[str, Any] | None
         reference="onnxruntime",
         recorded_with=runtime_versions(),
         options=_options(recipe.head),
-        tolerance=golden_tolerance(
-            cpu=FLOAT16 if half else CPU_FLOAT32,
-            tf32=FLOAT16 if half else TF32,
-            score=1e-2 if half else 5e-3,
-            reason="float16 graph: 11 significand bits"
-            if half
-            else "float32 graph: the same arithmetic at every replay",
-        ),
+        tolerance=_tolerance(recipe.golden, half=half),
     )
+
+
+def _tolerance(chosen: GoldenChoice, *, half: bool) -> GoldenTolerance:
+    """The defaults of the graph's precision with what was chosen in their place."""
+    default = golden_tolerance(
+        cpu=FLOAT16 if half else CPU_FLOAT32,
+        tf32=FLOAT16 if half else TF32,
+        score=1e-2 if half else 5e-3,
+        reason="float16 graph: 11 significand bits" if half else "float32 graph: the same arithmetic at every replay",
+    )
+    fields = {key: value for key, value in asdict(chosen).items() if value is not None}
+    raw = default.raw["CPUExecutionProvider"]
+    cpu = {"rtol": fields.pop("rtol", raw.rtol), "atol": fields.pop("atol", raw.atol)}
+    if "reason" in fields:
+        fields["reason"] = f"{fields['reason']}; otherwise {default.reason}"
+    changed = {**default.model_dump(), **fields, "raw": {**default.raw, "CPUExecutionProvider": RawTolerance(**cpu)}}
+    return GoldenTolerance(**changed)
 
 
 def pixel_input(inputs: Sequence[TensorSpec]) -> TensorSpec:
@@ -172,13 +227,19 @@ def _free_batch(graph: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     return accepted(result, name="dynamic_batch"), result.count
 
 
-def _read_sample(path: Path, image: ImageSpec) -> np.ndarray:
+def read_sample(path: Path, *, exif: Exif = "apply", alpha: Alpha = "white") -> ByteArray:
+    """Decode a sample image into ``(H, W, 3)`` RGB; of a file that is too large, or has no end, little is read.
+
+    Raises RecipeError where it cannot be read, ImageDecodeError and ImageTooLargeError, each naming the file.
+    """
+    limits = ImageLimits()
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
     except OSError as error:
         raise RecipeError(f"sample {path} cannot be read: {error.strerror}") from error
     try:
-        return decode_image(data, exif=image.exif, alpha=image.alpha)
+        return decode_image(data, exif=exif, alpha=alpha, limits=limits)
     except (ImageDecodeError, ImageTooLargeError) as error:
         raise type(error)(f"sample {path}: {error}") from error
 
@@ -201,14 +262,16 @@ def _options(head: Head) -> tuple[GoldenOptions, ...]:
     return (default, GoldenOptions(score_threshold=min(LOW_SCORE, head.score_threshold), iou_threshold=None))
 
 
-def _has_external_weights(model: Path) -> bool:
+def has_external_weights(model: Path) -> bool:
+    """Whether the file keeps weights in other files beside it."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 
     return any(uses_external_data(tensor) for tensor in onnx.load(model, load_external_data=False).graph.initializer)
 
 
-def _holds_float16(graph: onnx.ModelProto) -> bool:
+def holds_float16(graph: onnx.ModelProto) -> bool:
+    """Whether any weight is float16."""
     import onnx
 
     return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.graph.initializer)

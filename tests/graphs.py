@@ -169,9 +169,10 @@ def dfl_graph(*, seed: int = 7, form: str = "maps", extras: int = 0, prototypes:
         boxes = graph.add("Tanh", graph.convolve(features, (16, 4), gain=1.5))
         boxes = graph.add("Mul", boxes, graph.constant(np.reshape((50, 40, 20, 12), (4, 1, 1))))
         boxes = graph.add("Add", boxes, graph.constant(np.reshape((64, 48, 35, 27), (4, 1, 1))))
-        classes = graph.add("Sigmoid", graph.convolve(features, (16, NUM_CLASSES), gain=3))
-        angles = graph.affine(graph.add("Tanh", graph.convolve(features, (16, extras), gain=2)), 1.5, 0)
-        values = graph.add("Concat", boxes, classes, angles, axis=1)
+        parts = [boxes, graph.add("Sigmoid", graph.convolve(features, (16, NUM_CLASSES), gain=3))]
+        if extras:
+            parts.append(graph.affine(graph.add("Tanh", graph.convolve(features, (16, extras), gain=2)), 1.5, 0))
+        values = graph.add("Concat", *parts, axis=1)
     else:
         channels = 4 * 4 + NUM_CLASSES + extras
         values = graph.convolve(features, (16, channels), gain=3)
