@@ -18,7 +18,9 @@ RUNS = Path("runs")
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE|CONFIG", help="Recipe (digits, trees) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE|CONFIG", help="Recipe (digits, nuclei, orl-faces, trees) or a TOML file.")
+    ],
     data: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Of a config: where its paths start. Of a recipe: where data are fetched to."),

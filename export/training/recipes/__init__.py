@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from export.training.recipes import digits, nuclei, trees
+from export.training.recipes import digits, nuclei, orl_faces, trees
 from export.training.recipes.recipe import Recipe
 
 RECIPES: Mapping[str, Recipe] = {
     "digits": digits.RECIPE,
     "nuclei": nuclei.RECIPE,
+    "orl-faces": orl_faces.RECIPE,
     "trees": trees.RECIPE,
 }
 
