@@ -41,10 +41,10 @@ def _of_model(metrics: Metrics, sums: Mapping[tuple[str, ...], float], name: str
         "cache_hit": _NONE,
         "cache_miss": _NONE,
     }
+    # One count for all: perf_analyzer refuses compute counts that differ, and tensors pass no stage but the run.
+    count = max(sums[f"{_STAGES}_count", name, version, stage] for stages in DURATIONS.values() for stage in stages)
     for duration, stages in DURATIONS.items():
-        counts = [sums[f"{_STAGES}_count", name, version, stage] for stage in stages]
-        seconds = [sums[f"{_STAGES}_sum", name, version, stage] for stage in stages]
-        stats[duration] = _duration(max(counts), sum(seconds))
+        stats[duration] = _duration(count, sum(sums[f"{_STAGES}_sum", name, version, stage] for stage in stages))
     return {
         "name": name,
         "version": version,
