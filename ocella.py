@@ -48,6 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "batch": ("serving.batch.cli", "batch", "run a model on many images, each exactly once"),
     "serve": ("serving.cli", "serve", "serve packages over gRPC and HTTP"),
     "bench": ("serving.bench.cli", "bench", "load a server, or a package on one of its own, and measure"),
+    "tune": ("serving.tune.cli", "tune", "search the deploy.toml that answers most within a latency"),
     "faces": ("serving.faces_cli", "faces_app", "enrol people once, verify 1:1, identify 1:K, calibrate"),
     "models": ("serving.cli", "models", "list what a server serves"),
     "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
