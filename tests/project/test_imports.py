@@ -26,7 +26,14 @@ BREACHES = [  # package, what it imports, the contract that this breaks
     ("pipelines", "asyncio", "pipelines is plain numpy"),
     ("pipelines", "torch", "pipelines is plain numpy"),
 ]
-OURS_FOR_CLIENTS = {"pipelines", "pipelines.decisions", "pipelines.errors", "pipelines.polygons", "pipelines.types"}
+OURS_FOR_CLIENTS = {
+    "pipelines",
+    "pipelines.decisions",
+    "pipelines.errors",
+    "pipelines.polygons",
+    "pipelines.tile_options",
+    "pipelines.types",
+}
 HEAVY_FOR_CLIENTS = {"onnx", "onnxruntime", "pydantic", "starlette", "torch", "uvicorn"}
 
 
