@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.decisions import Thresholds
 from pipelines.errors import CalibrationError
-from pipelines.intervals import Z95, clopper_pearson, trials_needed
+from pipelines.intervals import Z95, clopper_pearson, compared, trials_needed
 from pipelines.types import AnyArray, FloatArray
 from pipelines.verification import Pairs, Roc, all_pairs, roc_curve
 
@@ -105,7 +105,7 @@ def calibrate(vectors: FloatArray, identities: AnyArray, *, target_fmr: float, t
         raise CalibrationError(
             f"a false match rate of {target_fmr:g} needs at least {needed:,} pairs of two people (rule of three), "
             f"there are {impostors:,} of {len(vectors)} images of {people} people: "
-            f"{_images_needed(needed, len(vectors), people):,} images of as many each would do"
+            f"{_images_needed(needed, len(vectors), people):,} images, as many of each person, would do"
         )
     roc = roc_curve(pairs.scores, pairs.genuine)
     same = float(np.clip(roc.at_far(target_fmr)[1], -1.0, 1.0))
@@ -203,11 +203,8 @@ def _threshold_interval(pairs: Pairs, fmr: Rate, target: float) -> tuple[float, 
     scores = np.sort(pairs.scores[~pairs.genuine])[::-1]
     share = fmr.effective_pairs / len(scores)
 
-    def bounds(accepted: int) -> tuple[float, float]:
-        return clopper_pearson(accepted * share, fmr.effective_pairs)
-
-    fewest = _first(len(scores), lambda k: bounds(k)[1] >= target)
-    most = _first(len(scores), lambda k: bounds(k)[0] > target) - 1
+    fewest = _first(len(scores), lambda k: compared(target, k * share, fmr.effective_pairs) <= 0)
+    most = _first(len(scores), lambda k: compared(target, k * share, fmr.effective_pairs) < 0) - 1
     # With k accepted, the threshold lies above score k (counted from 0) and at or below score k - 1.
     high = 1.0 if fewest == 0 else float(scores[fewest - 1])
     low = -1.0 if most >= len(scores) else float(scores[most])

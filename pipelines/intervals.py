@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 Z95 = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
-_STEPS = 200  # halvings; far more than float64 resolves
+_STEPS = 60  # halvings: to 1e-18
 _TINY = 1e-300
 _EPSILON = 1e-15
 
@@ -25,6 +25,15 @@ def clopper_pearson(successes: float, trials: float, *, confidence: float = 0.95
     low = 0.0 if successes <= 0 else _root(lambda p: beta_cdf(p, successes, failures + 1) - tail)
     high = 1.0 if failures <= 0 else _root(lambda p: beta_cdf(p, successes + 1, failures) - (1 - tail))
     return low, high
+
+
+def compared(rate: float, successes: float, trials: float, *, confidence: float = 0.95) -> int:
+    """Whether a rate lies below (-1), inside (0) or above (1) :func:`clopper_pearson`, without computing its ends."""
+    tail = (1 - confidence) / 2
+    failures = trials - successes
+    if successes > 0 and beta_cdf(rate, successes, failures + 1) < tail:
+        return -1
+    return int(failures > 0 and beta_cdf(rate, successes + 1, failures) > 1 - tail)
 
 
 def trials_needed(rate: float, *, confidence: float = 0.95) -> int:

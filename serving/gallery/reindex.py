@@ -25,9 +25,12 @@ def reindex(folder: Path, binding: Binding, embed: Callable[[Sequence[bytes]], F
         embed: embeds crops, ``(N, D)``.
 
     Raises:
-        GalleryError: a sample has no crop, crops are cut otherwise, or the gallery changed meanwhile.
+        GalleryError: the gallery is bound to this model already, a sample has no crop, crops are cut otherwise, or the
+            gallery changed meanwhile.
     """
     with Store(folder, None) as store:
+        if store.binding == binding:
+            raise GalleryError(f"{folder} holds the embeddings of this package already: nothing to do")
         if store.binding.crop != binding.crop:
             raise GalleryError(
                 f"the crops of {folder} are cut out as {store.binding.crop}, the new model wants {binding.crop}: "

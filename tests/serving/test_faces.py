@@ -143,7 +143,7 @@ async def test_without_calibration_and_threshold_nothing_is_decided(client: Asyn
 
 
 async def test_several_faces_are_refused_where_one_is_needed(client: AsyncVisionClient) -> None:
-    with pytest.raises(FaceRefusedError, match="several faces: [0-9]+, one is needed"):
+    with pytest.raises(FaceRefusedError, match=r"several faces: [0-9]+, one is needed"):
         await client.enroll("ada", [ADA], model="crowd")
     with pytest.raises(FaceRefusedError, match="several faces"):
         await client.verify(ADA, image=BOB, model="crowd", threshold=0.5)

@@ -131,7 +131,11 @@ def filled(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "spoil",
-    [lambda data: b"no database at all" * 100, lambda data: data[: len(data) // 2], lambda data: b"\0" * 100 + data[100:]],
+    [
+        lambda data: b"no database at all" * 100,
+        lambda data: data[: len(data) // 2],
+        lambda data: b"\0" * 100 + data[100:],
+    ],
     ids=["other bytes", "cut in half", "no header"],
 )
 def test_a_damaged_gallery_is_refused_with_how_to_restore(filled: Path, spoil):
@@ -159,7 +163,7 @@ def test_a_database_of_something_else_is_refused(tmp_path: Path):
 
 
 def test_a_folder_without_a_gallery_is_refused_where_none_may_be_made(tmp_path: Path):
-    with pytest.raises(GalleryError, match="there is no gallery.db"):
+    with pytest.raises(GalleryError, match=r"there is no gallery\.db"):
         Store(tmp_path, None)
     assert list(tmp_path.iterdir()) == []
 

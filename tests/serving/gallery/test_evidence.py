@@ -1,0 +1,61 @@
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from pipelines.calibration import calibrate
+from serving.gallery.curves import det_svg, histogram_svg, page, roc_svg
+from serving.gallery.evidence import BINS, evidence_of, to_text
+from serving.gallery.gallery import read_thresholds
+from tests.pipelines.test_calibration import people
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return calibrate(*people(40, 4, seed=1, spread=2.0), target_fmr=0.01)
+
+
+def test_thresholds_come_back_from_the_evidence_to_the_bit(measured):
+    assert read_thresholds(to_text(evidence_of(measured))) == measured.calibration.thresholds
+
+
+def test_evidence_counts_every_pair_once(measured):
+    histogram = evidence_of(measured)["histogram"]
+    assert len(histogram["edges"]) == BINS + 1
+    assert sum(histogram["genuine"]) == measured.calibration.fnmr.pairs
+    assert sum(histogram["impostor"]) == measured.calibration.fmr.pairs
+
+
+def test_the_kept_curve_follows_the_whole_one(measured):
+    roc = evidence_of(measured)["roc"]
+    kept = np.interp(measured.roc.far, roc["far"], roc["tar"])
+    assert np.abs(kept - measured.roc.tar).max() < 0.05
+    assert (roc["far"][-1], roc["tar"][-1]) == (1.0, 1.0)
+
+
+def test_evidence_holds_no_embedding(measured):
+    text = to_text(evidence_of(measured))
+    assert set(json.loads(text)) == {"measured_at_s", "calibration", "roc", "histogram"}
+
+
+@pytest.mark.parametrize("draw", [roc_svg, det_svg, histogram_svg])
+def test_figures_are_whole_pictures_inside_their_frame(measured, draw):
+    root = ET.fromstring(draw(evidence_of(measured)))
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    places = [
+        (float(node.attrib[x]), float(node.attrib[y]))
+        for node in root.iter()
+        for x, y in (("x", "y"), ("cx", "cy"))
+        if x in node.attrib
+    ]
+    assert len(places) > 5
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in places)
+
+
+def test_the_page_shows_the_rates_with_their_intervals(measured):
+    text = page(evidence_of(measured), title="A <title>")
+    found = measured.calibration
+    assert "A &lt;title&gt;" in text
+    assert f"{found.fmr.value:.6g}" in text
+    assert f"{found.fmr.low:.6g} to {found.fmr.high:.6g}" in text
