@@ -26,6 +26,11 @@ from serving.vision import Vision
 
 # Around the image: names, options, framing.
 ENVELOPE_BYTES = 64 * 1024
+# Our clients ping every 30 s, also while nothing is asked; a server that is not told hangs up on that.
+KEEPALIVE_OPTIONS = (
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 SERVICES = (
     SERVICE,
     FACES_SERVICE,
@@ -49,6 +54,7 @@ def build_grpc_server(
         options=(
             ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),  # answers are bounded by the pixels of their image
+            *KEEPALIVE_OPTIONS,
             ("grpc.so_reuseport", int(shared)),  # unasked, a second server would take half of the first one's calls
         )
     )

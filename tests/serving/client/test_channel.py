@@ -4,7 +4,8 @@ import pytest
 
 from pipelines.errors import InvalidRequestError, ServiceUnavailableError
 from serving.client import AsyncVisionClient, VisionClient
-from serving.client.channel import check_address, check_timeout
+from serving.client.channel import CHANNEL_OPTIONS, check_address, check_timeout
+from serving.grpc_server import KEEPALIVE_OPTIONS
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:8001", "localhost:1", "my-host.example:65535", "[::1]:8001"])
@@ -27,8 +28,8 @@ async def test_both_clients_check_the_address():
             client("127.0.0.1:99999")
 
 
-@pytest.mark.parametrize("timeout_s", [0, 0.5, 10, 31_536_000.0])
-def test_seconds_up_to_a_year_are_a_timeout(timeout_s: float):
+@pytest.mark.parametrize("timeout_s", [0, 0.5, 10, 31_536_000.0, None])
+def test_seconds_up_to_a_year_and_no_end_are_a_timeout(timeout_s: float | None):
     assert check_timeout(timeout_s) == timeout_s
 
 
@@ -78,3 +79,10 @@ async def test_a_closed_async_client_says_that_it_is_closed():
             await call()
     with pytest.raises(ServiceUnavailableError, match="is closed"):
         await anext(client.predict_stream("m", [b""]))
+
+
+def test_a_server_lets_clients_ping_as_often_as_they_do():
+    client, server = dict(CHANNEL_OPTIONS), dict(KEEPALIVE_OPTIONS)
+    # gRPC's servers hang up on whoever pings more often than they allow, every five minutes unless they are told.
+    assert server["grpc.http2.min_recv_ping_interval_without_data_ms"] < client["grpc.keepalive_time_ms"]
+    assert server["grpc.keepalive_permit_without_calls"] == client["grpc.keepalive_permit_without_calls"] == 1

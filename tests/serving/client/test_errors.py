@@ -4,9 +4,11 @@ import pytest
 from pipelines.errors import (
     DeadlineExceededError,
     ImageTooLargeError,
+    NotAllowedError,
     OverloadedError,
     ServerFaultError,
     ServiceUnavailableError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from protos.ocella.v1 import vision_pb2 as pb
@@ -32,11 +34,11 @@ class Refusal(grpc.RpcError):
 
 
 def errors() -> list[Exception]:
-    """One of each error that the server tells of."""
+    """One of each error that the server tells of over gRPC; those of HTTP alone live beside it."""
     return [
         kind("why", retry_after_s=0.75) if kind is OverloadedError else kind("why")
         for kind in STATUS
-        if issubclass(kind, Exception)
+        if kind.__module__ == "pipelines.errors"
     ]
 
 
@@ -67,6 +69,8 @@ def test_an_internal_error_comes_back_as_the_servers_fault():
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceededError),
         (grpc.StatusCode.NOT_FOUND, UnknownModelError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, ImageTooLargeError),
+        (grpc.StatusCode.UNAUTHENTICATED, UnauthenticatedError),
+        (grpc.StatusCode.PERMISSION_DENIED, NotAllowedError),
         (grpc.StatusCode.UNIMPLEMENTED, ServerFaultError),
         (grpc.StatusCode.UNKNOWN, ServerFaultError),
     ],
@@ -86,3 +90,17 @@ def test_the_details_of_another_service_are_not_taken_for_ours():
     detail.Pack(ErrorInfo(domain="proxy.example", reason="UnknownModelError"))
     trailers = ((STATUS_DETAILS_KEY, Status(code=14, details=[detail]).SerializeToString()),)
     assert type(error_of_call(Refusal(grpc.StatusCode.UNAVAILABLE, "no", trailers), "h:1")) is ServiceUnavailableError
+
+
+def test_a_proxys_refusal_that_says_when_to_come_again_is_an_overload():
+    from google.protobuf.any_pb2 import Any
+    from google.protobuf.duration_pb2 import Duration
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status
+
+    detail = Any()
+    detail.Pack(RetryInfo(retry_delay=Duration(seconds=2)))
+    trailers = ((STATUS_DETAILS_KEY, Status(code=8, details=[detail]).SerializeToString()),)
+    back = error_of_call(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", trailers), "h:1")
+    assert type(back) is OverloadedError
+    assert back.retry_after_s == 2.0
