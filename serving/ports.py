@@ -26,7 +26,9 @@ def hold(host: str, port: int, *, protocol: str) -> socket.socket:
 
 def _bound(host: str, port: int, protocol: str, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # By its protocol's number asyncio knows connections of TCP and lets them send at once. An answer is two writes,
+    # and the second would wait 40 ms for the client's delayed acknowledgement of the first (Nagle's algorithm).
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

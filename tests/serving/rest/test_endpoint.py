@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -228,3 +229,18 @@ async def test_a_stop_finishes_the_request_that_is_inside(
         made[0].gate.set()
     assert (await answer).status_code == 200
     await http.aclose()
+
+
+async def test_answers_do_not_wait_for_acknowledgements(server: ListeningServer, monkeypatch: pytest.MonkeyPatch):
+    accepted: list[socket.socket] = []
+    accept = socket.socket.accept
+
+    def note(listener: socket.socket) -> tuple[socket.socket, object]:
+        connection, address = accept(listener)
+        accepted.append(connection)
+        return connection, address
+
+    monkeypatch.setattr(socket.socket, "accept", note)
+    async with client_of(server) as http:
+        assert (await http.get("/v2/health/live")).status_code == 200
+        assert [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0 for each in accepted] == [True]
