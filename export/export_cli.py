@@ -135,7 +135,11 @@ def open_subject(
     else:
         subject = named_subject(source, weights=weights, size_hw=size_hw)
     subject = replace(subject, name=name or subject.name, version=version)
-    return replace(subject, samples=read_samples(samples, subject.image)) if samples else subject
+    if samples:
+        subject = replace(subject, samples=read_samples(samples, subject.image))
+    if not subject.samples:
+        raise RecipeError(f"{source} holds no sample image, and a package needs one: give --sample")
+    return subject
 
 
 def _require_torch() -> None:

@@ -8,7 +8,6 @@ from export.package import Sample
 from export.subject import Sizes, Subject
 from export.tolerance import golden_tolerance
 from export.training.checkpoint import load_trained
-from pipelines.errors import RecipeError
 from pipelines.manifest import RawTolerance
 from pipelines.specs import DetectionHead, Fit, Pad, SegmentationHead, StretchToMultiple
 
@@ -17,10 +16,8 @@ _MULTIPLE = 32
 
 
 def trained_subject(path: Path) -> Subject:
-    """Load a checkpoint with its recipe, measured metrics and samples; raises RecipeError."""
+    """Load a checkpoint with its recipe, measured metrics and samples, perhaps none; raises RecipeError."""
     trained = load_trained(path)
-    if not trained.samples:
-        raise RecipeError(f"{path} holds no sample image, and a package needs one: give --sample")
     maps = isinstance(trained.head_spec, DetectionHead | SegmentationHead)
     return Subject(
         name=trained.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,14 +24,12 @@ def png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
+def saved(path: Path, samples: dict[str, bytes]) -> Path:
     """A LeNet-5 whose scores differ from image to image, as those of a trained one do."""
     torch.manual_seed(0)
     built = build_model(LeNet5(), num_classes=10)
     with torch.no_grad():
         list(built.module.parameters())[-2].mul_(20)
-    path = tmp_path / "run" / "model.pt"
     path.parent.mkdir()
     save_trained(
         TrainedModel(
@@ -45,11 +44,16 @@ def checkpoint(tmp_path):
             source="tests/export/test_trained.py",
             model=LeNet5(),
             num_classes=10,
-            samples={"one": png(1), "two": png(2)},
+            samples=samples,
         ),
         path,
     )
     return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return saved(tmp_path / "run" / "model.pt", {"one": png(1), "two": png(2)})
 
 
 @pytest.mark.parametrize("source", ["file", "folder"])
@@ -63,6 +67,15 @@ def test_a_checkpoint_is_exported_unscaled_with_its_metrics_and_samples(checkpoi
         assert (manifest.name, manifest.provenance.metrics["top1"].value) == ("digits", 0.987)
         assert [sample.image for sample in manifest.golden.samples] == ["golden/one.png", "golden/two.png"]
         assert manifest.golden.reference == "torch"
+
+
+def test_a_checkpoint_without_samples_takes_those_of_the_caller_and_asks_for_them(tmp_path, capsys):
+    path = saved(tmp_path / "run" / "model.pt", {})
+    words = ["export", str(path), "--exporter", "torchscript", "--out", str(tmp_path / "digits")]
+    assert ocella.main(words) == 1
+    assert "model.pt holds no sample image, and a package needs one: give --sample" in capsys.readouterr().err
+    (tmp_path / "mine.png").write_bytes(png(3))
+    assert ocella.main([*words, "--sample", str(tmp_path / "mine.png")]) == 0
 
 
 def test_a_checkpoint_takes_no_other_weights(checkpoint, capsys):

@@ -210,6 +210,15 @@ def test_a_miss_within_torchs_own_rounding_is_called_rounding_and_no_fault(good)
     assert named.endswith("from its answer in float64; the tolerance is too tight for these weights")
 
 
+def test_a_model_that_decides_by_near_ties_is_named(good):
+    # Of 1 in float32 nothing is left, of 1 in float64 all is.
+    truth = replace(good, module=_After(good.module, lambda x, inner: inner(x) + ((x.sum() * 0 + 1e8) + 1 - 1e8)))
+    report = judge(truth, traced(_After(good.module, lambda x, inner: inner(x) + 0.5)))
+    assert not report.passed
+    named = "the model decides by near-ties: its output 'y' is 1.0e+00 apart from itself in float64"
+    assert report.diagnosis == (named,)
+
+
 def test_a_fault_beside_rounding_is_still_called_by_its_name(good):
     truth = replace(good, module=_Cancels(good.module))
     report = judge(truth, traced(_After(good.module, lambda x, inner: inner(x)[:, [0, 2, 1, 3]] + inner(x) * 0)))

@@ -13,26 +13,28 @@ from export.named.table import named_subject, names
 from pipelines.anchors import make_anchors
 from pipelines.errors import RecipeError
 
+# Rows as small as still hold something to compare: what is wrong with a graph does not need large ones.
 REQUIRED = {
     "resnet18": (64, 64),
     "mobilenet_v3_small": (64, 64),
     "mobilenet_v3_large": (64, 64),
     "efficientnet_b0": (64, 64),
-    "vit_b_16": None,
+    "vit_b_16": None,  # its position embeddings are for 224 x 224
     "vgg16": (64, 64),
     "densenet121": (64, 64),
     "inception_v3": (96, 96),
-    "retinanet_resnet50_fpn": (128, 160),
-    "ssdlite320_mobilenet_v3_large": None,
-    "fcos_resnet50_fpn": (128, 160),
+    "retinanet_resnet50_fpn": (96, 128),
+    "ssdlite320_mobilenet_v3_large": (160, 192),
+    "fcos_resnet50_fpn": (96, 128),
     "deeplabv3_mobilenet_v3_large": (96, 128),
     "lraspp_mobilenet_v3_large": (96, 128),
     "fcn_resnet50": (96, 128),
 }
+TWO_STAGES = "fasterrcnn_resnet50_fpn"
 
 
 def test_every_required_model_has_a_name():
-    assert {*REQUIRED, "fasterrcnn_resnet50_fpn"} <= set(names())
+    assert {*REQUIRED, TWO_STAGES} <= set(names())
 
 
 def test_a_name_has_the_same_random_weights_each_time():
@@ -96,9 +98,10 @@ def test_a_model_with_random_weights_passes_the_gate(name):
 
 
 @pytest.mark.slow
-def test_two_stages_are_exported_and_refused_since_their_proposals_come_in_another_order():
-    subject = named_subject("fasterrcnn_resnet50_fpn", size_hw=(128, 160))
+def test_two_stages_are_refused_since_torch_itself_orders_their_proposals_by_near_ties():
+    subject = named_subject(TWO_STAGES, size_hw=(96, 128))
     first, second = export_subject(subject, ExportChoices()).reports
     assert "torch cannot export this module (dynamo)" in first.sentence
     assert not second.passed
-    assert any("'proposals'" in text for text in second.diagnosis)
+    assert "raw outputs differ" in second.sentence
+    assert any("the model decides by near-ties: its output" in text for text in second.diagnosis)
