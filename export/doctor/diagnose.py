@@ -17,6 +17,7 @@ from pipelines.session import Session
 from pipelines.types import ByteArray
 
 MOST_PROVEN = 8  # readings; each costs four runs an image.
+_PUBLISHED_CLASSES = {80: "COCO", 90: "COCO with its gaps", 20: "Pascal VOC", 365: "Objects365"}
 MARGIN = 3  # points; a reading that is no further behind the first is its rival.
 
 
@@ -114,8 +115,12 @@ def _with_what_is_said(proposal: Proposal, sighting: Sighting) -> Proposal:
     said = sighting.said
     if said is not None and said.task is not None and said.task == proposal.head["task"]:
         found.append(Evidence(TELLING, f"{said.by} says {said.task}"))
+    if sighting.num_labels is None and proposal.head["task"] == "detection":
+        dataset = _PUBLISHED_CLASSES.get(proposal.num_classes or 0)
+        if dataset is not None:
+            found.append(Evidence(TELLING, f"{proposal.num_classes} classes, as {dataset} has"))
     if sighting.num_labels is not None and proposal.num_classes == sighting.num_labels:
-        found.append(Evidence(DISTINCTIVE, f"{proposal.num_classes} classes for {sighting.num_labels} class names"))
+        found.append(Evidence(DISTINCTIVE, f"as many classes as there are names: {sighting.num_labels}"))
     return replace(proposal, evidence=(*proposal.evidence, *found))
 
 

@@ -26,8 +26,8 @@ def _lines(diagnosis: Diagnosis, *, flags: bool) -> Iterator[str]:
         yield f"{sighting.said.by}: {sighting.said.task or 'no task'}, {len(sighting.said.labels)} class names"
     for notice in diagnosis.notices:
         yield f"note: {notice}"
-    if not diagnosis.readings:
-        yield "no reading fits"
+    yield ""
+    yield from _table(diagnosis)
     for rank, reading in enumerate(diagnosis.readings, start=1):
         yield ""
         yield from _reading_lines(rank, reading, flags=flags)
@@ -37,13 +37,25 @@ def _lines(diagnosis: Diagnosis, *, flags: bool) -> Iterator[str]:
     yield verdict(diagnosis)
 
 
+def _table(diagnosis: Diagnosis) -> Iterator[str]:
+    """One line a reading: rank, points, doubts, title, what it found."""
+    if not diagnosis.readings:
+        yield "no reading fits"
+        return
+    width = max(len(one.proposal.title) for one in diagnosis.readings)
+    yield f"rank  points  doubts  {'reading':<{width}}  on the image"
+    for rank, one in enumerate(diagnosis.readings, start=1):
+        found = str(one.proof) if one.proof else "no image was given"
+        yield f"{rank:>4}  {one.points:>6}  {len(one.open):>6}  {one.proposal.title:<{width}}  {found}"
+
+
 def _reading_lines(rank: int, reading: Reading, *, flags: bool) -> Iterator[str]:
     proposal = reading.proposal
     yield f"{rank}. {proposal.title}  ({reading.points} points)"
     for one in sorted(proposal.evidence, key=lambda one: -one.points):
         yield f"     {one.points:+d}  {one.text}"
     if reading.proof is not None:
-        yield f"     {reading.proof.points:+d}  on the image: {reading.proof}"
+        yield f"     {reading.proof.points:+d}  on the image"
     for one in reading.open:
         yield f"      ?  {one.text}"
     if flags:

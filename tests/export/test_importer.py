@@ -7,7 +7,14 @@ from PIL import Image
 
 from export.graph import graph_bytes
 from export.importer import ImportRecipe, import_model
-from pipelines.errors import GraphMismatchError, ImageDecodeError, ModelOutputError, PackageError, RecipeError
+from pipelines.errors import (
+    GraphMismatchError,
+    ImageDecodeError,
+    ImageTooLargeError,
+    ModelOutputError,
+    PackageError,
+    RecipeError,
+)
 from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
 from tests.builders import classification_head, detection_head, image_spec, labels_of
@@ -172,3 +179,8 @@ def test_an_existing_folder_is_not_touched(tmp_path: Path, graph: Path, sample: 
     with pytest.raises(PackageError, match="exists already"):
         import_model(graph, recipe(version=2), samples=[sample], out=tmp_path / "p")
     assert read_manifest(tmp_path / "p").version == 1
+
+
+def test_of_a_sample_without_an_end_little_is_read(graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageTooLargeError, match=r"sample /dev/zero: image has 67,108,865 bytes, the limit is"):
+        import_model(graph, recipe(), samples=[Path("/dev/zero")], out=tmp_path / "p")

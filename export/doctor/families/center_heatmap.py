@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
 from export.doctor.cells import map_stride
 from export.doctor.feeding import feed_as
 from export.doctor.proposal import DISTINCTIVE, SLIGHT, TELLING, Evidence, Proposal, detection_flags, doubt
@@ -15,6 +13,7 @@ from export.doctor.statistics import are_probabilities, span
 from pipelines.specs import CenterHeatmap
 
 _OFFSET_NAMES, _SIZE_NAMES = ("off", "reg"), ("size", "wh", "scale", "dim")
+_ORDERS: tuple[Literal["yx"], Literal["xy"]] = ("yx", "xy")
 _LARGEST_LOG = 6.5  # exp(6.5) * stride 4 is 2,600 pixels.
 
 
@@ -35,61 +34,73 @@ def propose(sighting: Sighting) -> Iterator[Proposal]:
 
 
 def _readings(heat: Seen, pairs: list[Seen], points: list[Seen], stride: int, sighting: Sighting) -> Iterator[Proposal]:
-    size, offset, why = _told_apart(pairs)
-    at_peak = size.first[:, *np.unravel_index(int(heat.first[0].argmax()), heat.first.shape[1:])]
-    encoding: Literal["log", "linear"] = (
-        "log" if size.first.min() < 0 or (points and size.first.max() < _LARGEST_LOG) else "linear"
-    )
-    faces = bool(points)
-    common = [
-        Evidence(DISTINCTIVE, f"{heat.name!r} holds probabilities at stride {stride}, with two maps of two channels"),
-        Evidence(TELLING if why else SLIGHT, why or f"{size.name!r} is the size, as it comes first"),
-        Evidence(
-            SLIGHT,
-            f"sizes are {'logarithms' if encoding == 'log' else 'cells'} ({span(size.first)}, {at_peak[0]:.2f} at best)",
-        ),
+    named = _named(pairs)
+    convention = "CenterFace" if points else "CenterNet"
+    found = [
+        Evidence(DISTINCTIVE, f"{heat.name!r} holds probabilities at stride {stride}, with two maps of two channels")
     ]
-    if faces:
-        common.append(Evidence(TELLING, f"{points[0].name!r} holds {points[0].shape[0] // 2} landmarks"))
-    orders: tuple[Literal["xy", "yx"], ...] = ("yx", "xy") if faces else ("xy", "yx")
-    feed, doubts = feed_as("CenterFace" if faces else "CenterNet", sighting)
-    for rank, order in enumerate(orders):
-        decoder = CenterHeatmap(
-            kind="center_heatmap",
-            heatmap=heat.name,
-            size=size.name,
-            offset=offset.name,
-            landmarks=points[0].name if faces else None,
-            stride=stride,
-            center_shift=0.5 if faces else 0.0,
-            size_encoding=encoding,
-            axis_order=order,
-            peak_kernel=1 if faces else 3,
-        )
-        usual = [] if rank else [Evidence(SLIGHT, f"{order} is the order of {'CenterFace' if faces else 'CenterNet'}")]
-        unsure = doubt(
-            "the order of x and y, what is size and what offset, and where a cell's centre lies are as in "
-            f"{'CenterFace' if faces else 'CenterNet'}: only an image can show it",
-            "decoder_field:axis_order",
-            "decoder_field:size",
-            "decoder_field:center_shift",
-            image_shows=True,
-        )
-        yield Proposal(
-            title=f"centre heatmap{' with landmarks' if faces else ''}, {order}",
-            head=detection_flags(decoder, score=0.5 if faces else 0.3, iou=0.3 if faces else 0.5),
-            feed=feed,
-            evidence=(*common, *usual),
-            doubts=(unsure, *doubts),
-            num_classes=heat.shape[0],
-        )
+    if points:
+        found.append(Evidence(TELLING, f"{points[0].name!r} holds {points[0].shape[0] // 2} landmarks"))
+    for size, offset in (named,) if named else (pairs, pairs[::-1]):
+        if named:
+            which = [Evidence(TELLING, f"{size.name!r} and {offset.name!r} are size and offset by their names")]
+        else:
+            which = [Evidence(SLIGHT, f"{size.name!r} is the size, as it comes first")] if size is pairs[0] else []
+        for order in _ORDERS if points else _ORDERS[::-1]:
+            usual = order == ("yx" if points else "xy")
+            evidence = [*found, *which, *([Evidence(SLIGHT, f"{order} is {convention}'s order")] if usual else [])]
+            yield _reading(heat, size, offset, points, stride, order, evidence, sighting)
 
 
-def _told_apart(pairs: list[Seen]) -> tuple[Seen, Seen, str]:
-    """The size, the offset, and by what they were told apart."""
-    for size, offset in (pairs, pairs[::-1]):
+def _reading(
+    heat: Seen,
+    size: Seen,
+    offset: Seen,
+    points: list[Seen],
+    stride: int,
+    order: Literal["xy", "yx"],
+    evidence: list[Evidence],
+    sighting: Sighting,
+) -> Proposal:
+    convention = "CenterFace" if points else "CenterNet"
+    log = size.first.min() < 0 or (points and size.first.max() < _LARGEST_LOG)
+    decoder = CenterHeatmap(
+        kind="center_heatmap",
+        heatmap=heat.name,
+        size=size.name,
+        offset=offset.name,
+        landmarks=points[0].name if points else None,
+        stride=stride,
+        center_shift=0.5 if points else 0.0,
+        size_encoding="log" if log else "linear",
+        axis_order=order,
+        peak_kernel=1 if points else 3,
+    )
+    words = f"sizes are {'logarithms' if log else 'cells'} ({span(size.first)})"
+    unsure = doubt(
+        f"the order of x and y, which map is the size, and where a cell's centre lies are as in {convention}: "
+        "only an image can show it",
+        "decoder_field:axis_order",
+        "decoder_field:size",
+        "decoder_field:center_shift",
+        image_shows=True,
+    )
+    feed, doubts = feed_as(convention, sighting)
+    return Proposal(
+        title=f"centre heatmap{' with landmarks' if points else ''}, {order}, {size.name!r} the size",
+        head=detection_flags(decoder, score=0.5 if points else 0.3, iou=0.3 if points else 0.5),
+        feed=feed,
+        evidence=(*evidence, Evidence(SLIGHT, words)),
+        doubts=(unsure, *doubts),
+        num_classes=heat.shape[0],
+    )
+
+
+def _named(pairs: list[Seen]) -> tuple[Seen, Seen] | None:
+    """The size and the offset where their names tell them apart."""
+    for size, offset in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
         if any(word in size.name.lower() for word in _SIZE_NAMES) or any(
             word in offset.name.lower() for word in _OFFSET_NAMES
         ):
-            return size, offset, f"{size.name!r} and {offset.name!r} are the size and the offset by their names"
-    return pairs[0], pairs[1], ""
+            return size, offset
+    return None

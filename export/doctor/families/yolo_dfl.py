@@ -192,7 +192,7 @@ def _maps(sighting: Sighting) -> Iterator[Proposal]:
 
 
 def _of_bins(bins: int, num_classes: int, channels: int) -> list[Evidence]:
-    usual = TELLING if bins == _REG_MAX else SLIGHT
+    usual = TELLING if bins == _REG_MAX else 0
     return [Evidence(usual, f"{channels} channels = 4 x {bins} bins + {num_classes} classes")]
 
 
