@@ -10,6 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from export.exporters import ExportChoices, export_subject
 from export.named.table import named_subject, names
+from export.subject import Subject
 from pipelines.anchors import make_anchors
 from pipelines.errors import RecipeError
 
@@ -31,6 +32,12 @@ REQUIRED = {
     "fcn_resnet50": (96, 128),
 }
 TWO_STAGES = "fasterrcnn_resnet50_fpn"
+SSDLITE_MAPS_HW = [(side, side) for side in (20, 10, 5, 3, 2, 1)]
+
+
+@pytest.fixture(scope="module")
+def ssdlite() -> Subject:
+    return named_subject("ssdlite320_mobilenet_v3_large")
 
 
 def test_every_required_model_has_a_name():
@@ -48,26 +55,31 @@ def test_a_classifier_is_fed_as_its_published_weights_want_it():
     assert image.mean == (0.485, 0.456, 0.406)
 
 
-@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "retinanet_resnet50_fpn"])
-def test_the_anchors_of_a_recipe_are_those_of_torchvision(name):
-    subject = named_subject(name)
-    inner, hw = subject.module.inner, (320, 320) if name.startswith("ssd") else (128, 160)
-    with torch.no_grad():
-        rows = torch.zeros(1, 3, *hw)
-        expected = inner.anchor_generator(ImageList(rows, [hw]), list(inner.backbone(rows).values()))[0].numpy()
+def assert_anchors_are_torchvisions(subject: Subject, hw: tuple[int, int], maps_hw: list[tuple[int, int]]) -> None:
+    """Compare with torchvision's own generator on empty feature maps: it reads their sizes alone."""
+    maps = [torch.zeros(1, 1, *map_hw) for map_hw in maps_hw]
+    expected = subject.module.inner.anchor_generator(ImageList(torch.zeros(1, 3, *hw), [hw]), maps)[0].numpy()
     anchors = make_anchors(subject.head.decoder.anchors, hw)
-    got = anchors.at(np.arange(len(anchors)))
     # torchvision makes fractions in float32 and multiplies them by up to 320.
-    np.testing.assert_allclose(got, expected, atol=1e-3)
+    np.testing.assert_allclose(anchors.at(np.arange(len(anchors))), expected, atol=1e-3)
 
 
-def test_the_outputs_of_a_head_are_decoded_as_torchvision_does_itself():
-    subject = named_subject("ssdlite320_mobilenet_v3_large")
-    inner = subject.module.inner
+def test_the_default_boxes_of_ssdlite_are_those_of_torchvision(ssdlite):
+    assert_anchors_are_torchvisions(ssdlite, (320, 320), SSDLITE_MAPS_HW)
+
+
+def test_the_anchors_of_retinanet_are_those_of_torchvision():
+    maps_hw = [(16, 20), (8, 10), (4, 5), (2, 3), (1, 2)]
+    assert_anchors_are_torchvisions(named_subject("retinanet_resnet50_fpn"), (128, 160), maps_hw)
+
+
+def test_the_outputs_of_a_head_are_decoded_as_torchvision_does_itself(ssdlite):
     with torch.no_grad():
         rows = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
-        classes, deltas = subject.module(rows)
-        expected = inner.head(list(inner.backbone(rows).values()))
+        classes, deltas = ssdlite.module(rows)
+        maps = list(ssdlite.module.inner.backbone(rows).values())
+        expected = ssdlite.module.inner.head(maps)
+    assert [tuple(one.shape[2:]) for one in maps] == SSDLITE_MAPS_HW
     assert torch.equal(classes, expected["cls_logits"])
     assert torch.equal(deltas, expected["bbox_regression"])
 
