@@ -28,7 +28,7 @@ from serving.vision import Vision
 ENVELOPE_BYTES = 64 * 1024
 # Our clients ping every 30 s, also while nothing is asked; a server that is not told hangs up on that.
 KEEPALIVE_OPTIONS = (
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
 SERVICES = (
