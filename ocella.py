@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "train": ("export.training.cli", "train", "train a model: a recipe by name, or a config of your own"),
     "export": ("export.export_cli", "export_command", "export a torch model through the gate into a package"),
-    "import": ("export.cli", "import_model_command", "make a package from an ONNX file of your own"),
+    "import": ("export.import_cli", "import_model_command", "make a package from an ONNX file of your own"),
     "zoo": ("export.cli", "zoo_app", "list and pull real pretrained models"),
     "cascade": ("export.cascade_cli", "cascade", "join a detector and a second package to one"),
     "verify": ("pipelines.cli", "verify", "check a package: checksums, seal, graph, golden samples"),

@@ -13,10 +13,11 @@ from export.doctor.merge import merged
 from export.doctor.observe import input_form, observe
 from export.doctor.proposal import Flags
 from export.doctor.sighting import Said
+from export.flag_values import labels_from, parts_from
 from export.foreign.ultralytics import read_metadata, said_by
 from export.foreign.whole_detector import find_parts
 from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
-from export.import_flags import labels_from, parts_from, recipe_from
+from export.import_flags import recipe_from
 from export.importer import (
     ImportRecipe,
     check_input,

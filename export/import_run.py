@@ -12,8 +12,9 @@ from export.doctor.choose import choose
 from export.doctor.diagnose import Diagnosis
 from export.doctor.proposal import Flags
 from export.doctor.report import as_text, to_json
+from export.flag_values import FlagError
 from export.foreign.triton_config import TritonConfig, check_tensors, read_labels, to_deploy
-from export.import_flags import FlagError, recipe_from
+from export.import_flags import recipe_from
 from export.importer import ImportRecipe, import_model, read_sample
 from pipelines.draw import draw
 from pipelines.manifest import ModelManifest

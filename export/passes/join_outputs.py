@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -58,7 +60,7 @@ class _Nodes:
         self._taken.add(name)
         return name
 
-    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+    def node(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         name = output or self.fresh(operator.lower())
         self._graph.node.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import ocella
-from export import cli
+from export import cli, import_cli
 from export.graph import graph_bytes
 from export.import_flags import FIT_DEFAULTS, HEAD_DEFAULTS
 from export.zoo import RECIPES
@@ -249,7 +249,7 @@ def test_a_graph_with_a_string_input_named_image_is_refused(tmp_path, sample, ca
 
 def test_every_field_of_image_fit_and_head_has_a_flag():
     """A decoder's fields have ``--decoder-field``; dtype and in_graph are read from the graph."""
-    parameters = set(inspect.signature(cli.import_model_command).parameters)
+    parameters = set(inspect.signature(import_cli.import_model_command).parameters)
     renamed = {"size_hw": "size", "candidates": "nms_candidates", "dim": "embedding_dim"}
     specs = (
         ImageSpec,
@@ -274,7 +274,7 @@ def help_of(flag: str) -> str:
 
 def cli_app() -> typer.Typer:
     app = typer.Typer(add_completion=False)
-    app.command()(cli.import_model_command)
+    app.command()(import_cli.import_model_command)
     return app
 
 
@@ -314,7 +314,8 @@ def test_every_fit_and_task_has_its_defaults():
 
 
 def test_parts_for_published_onnx_load_no_torch():
-    modules = "cli graph importer import_flags package tolerance verify zoo zoo.fetch zoo.pull zoo.shipped"
+    modules = "cli consult import_cli import_run graph importer import_flags package tolerance verify zoo"
+    modules += " zoo.fetch zoo.pull zoo.shipped"
     code = "import importlib, sys\n"
     code += "".join(f"importlib.import_module('export.{module}')\n" for module in modules.split())
     code += "print(sorted({'torch', 'torchvision', 'onnxscript'} & sys.modules.keys()))"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from export.import_flags import FlagError, recipe_from
+from export.flag_values import FlagError
+from export.import_flags import recipe_from
 from pipelines.errors import GraphMismatchError
 from pipelines.specs import TensorSpec
 from tests.builders import center_heatmap, probability_map, tensor, yolo_grid

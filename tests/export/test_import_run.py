@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import ocella
-from export import cli
+from export import import_cli
 from export.doctor.merge import command_line
 from export.graph import graph_bytes
 from pipelines.loader import load_package
@@ -61,7 +61,7 @@ def test_in_doubt_the_candidates_and_their_flags_are_the_error(tmp_path: Path, s
 
 
 def test_elsewhere_than_on_a_terminal_nothing_is_asked(tmp_path: Path, sample: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(cli, "ask_on_terminal", lambda question: pytest.fail(question))
+    monkeypatch.setattr(import_cli, "ask_on_terminal", lambda question: pytest.fail(question))
     path = written(tmp_path, at_size(yolo_graph()))
     assert ocella.main(["import", str(path), "--sample", str(sample), "--out", str(tmp_path / "p")]) == 1
 
@@ -69,7 +69,7 @@ def test_elsewhere_than_on_a_terminal_nothing_is_asked(tmp_path: Path, sample: P
 def test_on_a_terminal_the_user_chooses(tmp_path: Path, sample: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(cli, "ask_on_terminal", lambda question: "1")
+    monkeypatch.setattr(import_cli, "ask_on_terminal", lambda question: "1")
     path = written(tmp_path, at_size(yolo_graph()))
     assert ocella.main(["import", str(path), "--sample", str(sample), *NAMES, "--out", str(tmp_path / "p")]) == 0
     assert read_manifest(tmp_path / "p").head.decoder.kind == "yolo_grid"

@@ -14,6 +14,8 @@ from pipelines.specs import ProbabilityMap
 
 _U2NET_OUTPUTS = 7
 _FULL = 1
+_BINARY = 0.3  # what DB's post-processing counts as text.
+_MOST_TEXT = 0.35  # a densely printed page covers about a quarter with its lines.
 
 
 def propose(sighting: Sighting) -> Iterator[Proposal]:
@@ -71,12 +73,15 @@ def _text(seen: Seen, common: list[Evidence], sighting: Sighting) -> Proposal:
     evidence = [*common]
     if not sighting.fixed_hw:
         evidence.append(Evidence(SLIGHT, "rows of any size, as text detectors take them"))
+    covered = float((seen.first > _BINARY).mean())
+    if covered > _MOST_TEXT:
+        evidence.append(Evidence(-TELLING, f"{covered:.0%} of the row are above {_BINARY}, which text does not cover"))
     if "paddle" in sighting.producer.lower() or ".tmp_" in seen.name:
         evidence.append(Evidence(TELLING, f"the name {seen.name!r} is PaddlePaddle's, whose text detectors answer so"))
     decoder = ProbabilityMap(
         kind="probability_map",
         output=seen.name,
-        binarize_threshold=0.3,
+        binarize_threshold=_BINARY,
         dilate=True,
         unclip_ratio=1.6,
         min_side=3,

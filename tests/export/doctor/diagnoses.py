@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.cli import import_model_command
 from export.consult import consult, open_foreign, with_what_is_said
 from export.doctor.diagnose import Diagnosis
 from export.doctor.sighting import Said, Seen, Sighting
 from export.graph import graph_bytes
+from export.import_cli import import_model_command
 from tests.packages import photo
 
 SIZE_HW = (96, 128)

@@ -31,7 +31,7 @@ NAMES = [f"name {i}" for i in range(10)]
 TEN = {"label": NAMES}
 ONE = {"label": ["face"]}
 
-# graph, flags that are given, what must be first, what may stand beside it.
+# graph, flags that are given, what must be in question, what else may be.
 CASES: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, object], str, set[str]]] = {
     "classifier": (classifier_graph, {}, "classification", {"embedding"}),
     "classifier with names": (classifier_graph, TEN, "classification", set()),
@@ -64,10 +64,10 @@ CASES: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, object], str, se
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_family_is_first_or_in_doubt_with_named_ones(tmp_path: Path, case: str) -> None:
+def test_the_family_is_named_alone_or_in_doubt_with_others_that_are_named(tmp_path: Path, case: str) -> None:
     build, given, first, beside = CASES[case]
     found = decoders_of(diagnosis_of(at_size(build()), tmp_path, **given))
-    assert found[0] == first
+    assert first in found
     assert set(found) - {first} <= beside
 
 
