@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = ["install", "protos", "lint", "test", "test-all", "bench", "serve", "run", "image"]
 PAGES = ["README.md", "CHANGELOG.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/*.md")))]
 PLANNED = {"docs/architecture.md"}  # says where things will be, too
-MADE_AT_RUN_TIME = (".venv", "out", "my-")
+MADE_AT_RUN_TIME = (".venv", "out", "my-", "deploy.toml")
 
 
 def tracked_texts() -> dict[str, str]:

@@ -15,10 +15,9 @@ from tests.serving.test_metrics import CONTRACT
 
 PROTO = (Path(__file__).parents[2] / "protos" / "ocella" / "v1" / "vision.proto").read_text()
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-IN_COMMANDS = {"models", "host", "port", "http_port", "insecure", "admin", "allow_shared_memory"} | {
-    "galleries",
-    "keep_crops",
-}
+RELOAD = (Path(__file__).parents[2] / "docs" / "reload.md").read_text()
+IN_COMMANDS = {"models", "host", "port", "http_port", "insecure"}
+OF_SUPERVISOR = {"member_of", "member"}  # set by the server for its own processes
 
 
 def test_every_field_is_named():
@@ -45,11 +44,21 @@ def test_every_metric_is_named():
     assert [name for name in CONTRACT if f"`{name.removeprefix('ocella_')}`" not in PAGE] == []
 
 
+def shown_default(default: object) -> str:
+    """A setting's default as the page writes it."""
+    if default is None:
+        return "unset"
+    return str(default).lower() if isinstance(default, bool) else str(default).removesuffix(".0")
+
+
 def test_every_setting_has_its_row_with_its_default():
-    for name, field in Settings.model_fields.items():
-        if name not in IN_COMMANDS:
-            default = field.default if isinstance(field.default, int) else int(field.default)
-            assert f"| `OCELLA_{name.upper()}` | {default} |" in PAGE
+    settings = {name: field.default for name, field in Settings.model_fields.items()}
+    rows = {
+        name: f"| `OCELLA_{name.upper()}` | {shown_default(default)} |"
+        for name, default in settings.items()
+        if name not in IN_COMMANDS | OF_SUPERVISOR
+    }
+    assert {name for name, row in rows.items() if row not in PAGE} == set()
 
 
 def test_the_deploy_file_shown_is_valid_and_complete():
@@ -57,5 +66,10 @@ def test_the_deploy_file_shown_is_valid_and_complete():
     raw = tomllib.loads(shown)
     Deploy.model_validate_json(json.dumps(raw))
     assert raw.keys() == Deploy.model_fields.keys()
-    for part in ("batching", "runtime"):
-        assert raw[part].keys() == type(getattr(Deploy(), part)).model_fields.keys()
+
+
+def test_every_key_of_the_deploy_file_is_shown_here_or_with_reloads():
+    parts = {name: type(getattr(Deploy(), name)).model_fields for name in ("batching", "runtime", "warmup")}
+    keys = {key for part in parts.values() for key in part}
+    shown = re.compile(r"^(?:(\w+) =|\[runtime\.(\w+)\])", re.MULTILINE).findall(PAGE + RELOAD)
+    assert keys - {name for pair in shown for name in pair} == set()
