@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.boxes import iou_matrix
 from pipelines.manifest import ResultTolerance
-from pipelines.rotated_nms import rotated_iou
+from pipelines.mask_nms import mask_iou
+from pipelines.near_ties import Cuts, is_last, is_near_tie
 from pipelines.types import (
-    AnyArray,
     CascadeResult,
     Classification,
     Detections,
@@ -37,21 +35,6 @@ class Agreement:
     compared: int
     excluded: int = 0
     problem: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cuts:
-    """Where a detection or label can appear or vanish: the thresholds that were in force; ``None`` where there is none.
-
-    ``overlap`` is what ``iou_threshold`` was compared with: every box of ``(N, 4)`` with every box of ``(M, 4)``; boxes
-    that turn are compared by their own IoU. ``min_size_px`` is what a cascade compared a box's shorter side with.
-    """
-
-    score_threshold: float | None = None
-    iou_threshold: float | None = None
-    overlap: Callable[[AnyArray, AnyArray], NDArray[np.float64]] = iou_matrix
-    max_detections: int | None = None
-    min_size_px: float | None = None
 
 
 def compare_results(expected: Result, got: Result, tolerance: ResultTolerance, cuts: Cuts) -> Agreement:
@@ -85,17 +68,10 @@ def _compare_classes(
     for side, other, verb in ((reference, scores, "is not among the best"), (scores, reference, "is new")):
         lost = [(class_id, score) for class_id, score in side.items() if class_id not in shared]
         for class_id, score in lost:
-            if not _is_last(score, other, len(side), tolerance, cuts):
+            if not is_last(score, other, len(side), tolerance, cuts):
                 return Agreement(len(reference), excluded, f"class {class_id} (score {score:.5f}) {verb}")
         excluded = max(excluded, len(lost))  # a class that tied for the last place went, another came.
     return Agreement(len(shared), excluded)
-
-
-def _is_last(score: float, other: dict[int, float], count: int, tolerance: ResultTolerance, cuts: Cuts) -> bool:
-    """Whether a class may be missing among ``other``: at the threshold, or tied for the last of ``count`` places."""
-    if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
-        return True
-    return len(other) >= count and score - min(other.values()) <= tolerance.score
 
 
 def _compare_masks(expected: SegmentationMap, got: SegmentationMap, tolerance: ResultTolerance) -> Agreement:
@@ -136,7 +112,7 @@ def _compare_detections(expected: Detections, got: Detections, tolerance: Result
     excluded = 0
     for side, other, indices, verb in ((expected, got, lost, "is missing"), (got, expected, extra, "is new")):
         for i in indices:
-            if not _is_near_tie(side, other, i, tolerance, cuts):
+            if not is_near_tie(side, other, i, tolerance, cuts):
                 box = " ".join(f"{v:.1f}" for v in side.boxes[i])
                 text = f"class {side.class_ids[i]} at ({box}), score {side.scores[i]:.4f}, {verb}"
                 return Agreement(len(pairs), excluded, text)
@@ -232,26 +208,12 @@ def _keypoint_score_problem(
 def _mask_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance) -> str | None:
     if expected.masks is None or got.masks is None:
         return None
-    iou = _mask_iou(expected, got, i, j)
+    masks = expected.masks[i], got.masks[j]
+    if not any(mask.any() for mask in masks):
+        return None
+    windows = (pixel_windows(each.boxes[[at]])[0].tolist() for each, at in ((expected, i), (got, j)))
+    iou = mask_iou(masks[0], next(windows), masks[1], next(windows))
     return f"a mask has IoU {iou:.4f} with the reference" if iou < tolerance.mask_iou else None
-
-
-def _mask_iou(a: Detections, b: Detections, i: int, j: int) -> float:
-    """Intersection over union of two masks where they lie in the image; 1 where both are empty."""
-    assert a.masks is not None
-    assert b.masks is not None
-    windows = np.concatenate((pixel_windows(a.boxes[[i]]), pixel_windows(b.boxes[[j]])))
-    left, top = windows[:, :2].max(axis=0).tolist()
-    right, bottom = windows[:, 2:].min(axis=0).tolist()
-    both = 0
-    if left < right and top < bottom:
-        one, other = (
-            mask[top - y : bottom - y, left - x : right - x]
-            for mask, (x, y) in zip((a.masks[i], b.masks[j]), windows[:, :2].tolist(), strict=True)
-        )
-        both = int(np.count_nonzero(one & other))
-    either = int(np.count_nonzero(a.masks[i]) + np.count_nonzero(b.masks[j])) - both
-    return both / either if either else 1.0
 
 
 def _angle_problem(expected: Detections, got: Detections, i: int, j: int, tolerance: ResultTolerance) -> str | None:
@@ -266,37 +228,3 @@ def _angle_problem(expected: Detections, got: Detections, i: int, j: int, tolera
 
 def _points(source: FloatArray | tuple[FloatArray, ...] | None, index: int) -> FloatArray:
     return np.empty((0, 2), np.float32) if source is None else source[index][:, :2]
-
-
-def _is_near_tie(side: Detections, other: Detections, index: int, tolerance: ResultTolerance, cuts: Cuts) -> bool:
-    """Whether a detection that only one side has may be there or not within the tolerance."""
-    score = float(side.scores[index])
-    if cuts.min_size_px is not None and _is_as_small(side.boxes[index], cuts.min_size_px, tolerance):
-        return True
-    if cuts.score_threshold is not None and abs(score - cuts.score_threshold) <= tolerance.score:
-        return True
-    if cuts.max_detections is not None and len(other) >= cuts.max_detections:
-        return abs(score - float(other.scores.min())) <= tolerance.score
-    if cuts.iou_threshold is None:
-        return False
-    margin = 1 - tolerance.box_iou
-    for rivals in (side, other):
-        if len(rivals):
-            overlap = _overlaps(side, index, rivals, cuts)
-            if (np.abs(overlap - cuts.iou_threshold) <= margin).any():
-                return True
-    return False
-
-
-def _is_as_small(box: FloatArray, min_size_px: float, tolerance: ResultTolerance) -> bool:
-    """Whether the box's shorter side may be at either side of the limit while its IoU stays within the tolerance."""
-    shorter = float((box[2:] - box[:2]).min())
-    return abs(shorter - min_size_px) <= (1 - tolerance.box_iou) * max(shorter, min_size_px)
-
-
-def _overlaps(side: Detections, index: int, rivals: Detections, cuts: Cuts) -> NDArray[np.float64]:
-    """What the suppression compared of one detection with each rival: ``(N,)``; turned boxes by themselves."""
-    if side.angles is None or side.polygons is None or rivals.polygons is None:
-        return cuts.overlap(side.boxes[index : index + 1], rivals.boxes)[0]
-    corners = np.stack(rivals.polygons)
-    return rotated_iou(np.broadcast_to(side.polygons[index], corners.shape), corners)

@@ -11,16 +11,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pipelines.agreement import Cuts, compare_results
+from pipelines.agreement import compare_results
 from pipelines.boxes import diou_matrix, iou_matrix
 from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError, PackageError
 from pipelines.image import ImageLimits
 from pipelines.manifest import Golden, GoldenOptions, GoldenTolerance, ModelManifest, RawTolerance
+from pipelines.near_ties import Cuts
 from pipelines.options import PredictOptions
 from pipelines.preprocess import fit_pixels, normalize
 from pipelines.result_record import from_arrays, to_arrays
 from pipelines.session import Session, run_one, split_rows
-from pipelines.specs import ClassificationHead, DetectionHead, DiouNms
+from pipelines.specs import ClassificationHead, DetectionHead, DiouNms, MaskNms
 from pipelines.types import AnyArray, Result
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def cuts_of(manifest: ModelManifest, options: GoldenOptions) -> Cuts:
         score_threshold=score,
         iou_threshold=iou,
         overlap=diou_matrix if isinstance(head.nms, DiouNms) else iou_matrix,
+        by_mask=isinstance(head.nms, MaskNms),
         max_detections=head.max_detections,
     )
 

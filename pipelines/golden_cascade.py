@@ -16,7 +16,7 @@ from pipelines.result_record import to_arrays
 from pipelines.types import AnyArray, CascadeResult
 
 if TYPE_CHECKING:
-    from pipelines.agreement import Cuts
+    from pipelines.near_ties import Cuts
     from pipelines.tasks.cascade import CascadePipeline, CascadeSessions
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.agreement import Cuts, compare_results
+from pipelines.agreement import compare_results
 from pipelines.boxes import diou_matrix, iou_matrix
 from pipelines.manifest import GoldenTolerance
+from pipelines.near_ties import Cuts
 from pipelines.types import Classification, Detections, Embedding, SegmentationMap
 
 TOLERANCE = GoldenTolerance(
@@ -173,6 +174,15 @@ def test_turned_boxes_tie_by_their_own_overlap(iou_threshold: float, excluded: i
     one = turned([(0, 0, 40, 40, 0.9, 0), (20, 0, 60, 40, 0.8, 0)], [0, 0])
     cuts = Cuts(iou_threshold=iou_threshold, overlap=lambda a, b: np.zeros((len(a), len(b))))
     assert compare_results(one, one[:1], TOLERANCE, cuts).excluded == excluded
+
+
+@pytest.mark.parametrize(("iou_threshold", "excluded"), [(1 / 3, 1), (0.5, 0)])
+def test_objects_suppressed_by_mask_tie_by_their_masks(iou_threshold: float, excluded: int) -> None:
+    columns = np.arange(10)
+    masks = tuple(np.tile((columns >= start) & (columns < start + 6), (10, 1)) for start in (0, 3))  # 3 of 9 shared
+    both = detections([(0, 0, 10, 10, 0.9, 0), (0, 0, 10, 10, 0.8, 0)], masks=masks)
+    cuts = Cuts(iou_threshold=iou_threshold, by_mask=True)
+    assert compare_results(both, both[:1], TOLERANCE, cuts).excluded == excluded
 
 
 def classes(ids: list[int], scores: list[float]) -> Classification:
