@@ -89,41 +89,36 @@ class GoldenSample(Spec):
     record: str
 
 
-class Golden(Spec):
+class GoldenRecords(Spec):
     """Reference results that every load must reproduce.
 
     Attributes:
         reference: whose results: the ``torch`` model, the ``upstream`` project, or ``onnxruntime`` itself (stability
             only, not correctness).
         recorded_with: versions and script of the recording.
-        options: each sample is decoded once with each.
+        options: each sample is decoded once with each; those of a cascade act on its detector.
         samples: one to four.
-        tolerance: of the comparison.
     """
 
     reference: Literal["torch", "upstream", "onnxruntime"]
     recorded_with: Mapping[str, str]
     options: tuple[GoldenOptions, ...] = Field(min_length=1)
     samples: tuple[GoldenSample, ...] = Field(min_length=1, max_length=4)
+
+
+class Golden(GoldenRecords):
+    """Of a package with a graph of its own; ``tolerance`` is of each step of the comparison."""
+
     tolerance: GoldenTolerance
 
 
-class CascadeGolden(Spec):
-    """Reference results of a cascade as a whole; pixels and raw outputs are replayed by its members.
+class CascadeGolden(GoldenRecords):
+    """Of a cascade as a whole; pixels and raw outputs are replayed by its members.
 
-    Attributes:
-        reference: whose results, as in ``Golden``.
-        recorded_with: versions and script of the recording.
-        options: each sample is decoded once with each; they act on the detector.
-        samples: one to four.
-        tolerance: of the second model's results; detections are compared as the detector's package says. A box that
-            moves by a fraction of a pixel may move its crop by a whole one, so these need one of their own.
+    ``tolerance`` is of the second model's results; detections are compared as the detector's package says. A box that
+    moves by a fraction of a pixel may move its crop by a whole one, so these need one of their own.
     """
 
-    reference: Literal["torch", "upstream", "onnxruntime"]
-    recorded_with: Mapping[str, str]
-    options: tuple[GoldenOptions, ...] = Field(min_length=1)
-    samples: tuple[GoldenSample, ...] = Field(min_length=1, max_length=4)
     tolerance: ResultTolerance
 
 
