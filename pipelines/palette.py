@@ -11,6 +11,7 @@ from pipelines.errors import ImageDecodeError
 from pipelines.types import AnyArray, ByteArray
 
 MOST_CLASSES = 256
+_BIT_DEPTH_AT = 24  # in the header chunk, which comes first (PNG, 11.2.2)
 
 
 def colors(num_classes: int = MOST_CLASSES) -> ByteArray:
@@ -40,14 +41,17 @@ def encode_palette_png(class_map: AnyArray) -> bytes:
 
 
 def decode_palette_png(data: bytes) -> ByteArray:
-    """Read the stored values ``(H, W)`` uint8 of a PNG with a palette, or of a grey one of 8 bits.
+    """Read the stored values ``(H, W)`` uint8 of a PNG with a palette, or of a grey one, of up to 8 bits.
 
     Raises ImageDecodeError where the bytes are no such file; a palette's colours never matter.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if image.mode not in ("P", "L"):
-                raise ImageDecodeError(f"a class map must be a PNG with a palette or of 8 bit grey, got {image.mode}")
-            return np.asarray(image, np.uint8).copy()
+            if image.mode not in ("P", "L", "1"):
+                raise ImageDecodeError(f"a class map must be a PNG with a palette or grey of 8 bits, got {image.mode}")
+            values = np.array(image, np.uint8)
+            if image.mode == "L":  # Pillow stretches grey of 2 and 4 bits to 0..255.
+                values //= 255 // (2 ** data[_BIT_DEPTH_AT] - 1)
+            return values
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageDecodeError(f"a class map must be one whole PNG: {error}") from error

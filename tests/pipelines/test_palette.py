@@ -1,6 +1,8 @@
 """Class maps with a palette: values survive, colours are Pascal VOC's."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -56,6 +58,22 @@ def test_all_colours_differ() -> None:
 def test_what_a_palette_cannot_hold_is_refused(class_map: AnyArray) -> None:
     with pytest.raises(ValueError, match="values below 256"):
         encode_palette_png(class_map)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("color_type", [pytest.param(0, id="grey"), pytest.param(3, id="palette")])
+def test_values_of_few_bits_are_read_as_they_are_stored(bits: int, color_type: int) -> None:
+    last = 2**bits - 1
+    line = (1 << 8 - bits) | (last << 8 - 2 * bits if bits < 8 else 0)  # values 1, last, or 1 alone
+    width = 1 if bits == 8 else 2
+    header = struct.pack(">IIBBBBB", width, 1, bits, color_type, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(3 * 2**bits)) if color_type == 3 else b""
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + palette + chunk(b"IDAT", zlib.compress(bytes((0, line))))
+    assert decode_palette_png(data + chunk(b"IEND", b"")).tolist() == [[1, last][:width]]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def test_bytes_that_are_no_png_are_refused() -> None:
