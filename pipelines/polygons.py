@@ -28,6 +28,8 @@ class Polygon:
         for ring in (self.outer, *self.holes):
             if ring.dtype != np.float32 or ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3:
                 raise ValueError(f"a ring must be float32 (3 or more, 2), got {ring.dtype} {ring.shape}")
+            if not np.isfinite(ring).all():
+                raise ValueError("a ring must be finite, got NaN or infinity")
 
     @property
     def area(self) -> float:
@@ -55,7 +57,12 @@ def to_polygons(mask: AnyArray, *, tolerance_px: float) -> tuple[Polygon, ...]:
 
     Returns:
         One polygon a region, in no promised order.
+
+    Raises:
+        ValueError: the tolerance is below 0, or no number.
     """
+    if not 0 <= tolerance_px < np.inf:
+        raise ValueError(f"tolerance_px must be 0 or more, got {tolerance_px}")
     # Of each pixel made four, OpenCV's contours run through centres next to the edges; (c + 1) // 2 is the edge.
     doubled = (mask != 0).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     if not doubled.any():
@@ -81,15 +88,20 @@ def to_mask(polygons: Sequence[Polygon], hw: tuple[int, int]) -> NDArray[np.bool
     """
     mask = np.zeros(hw, np.bool_)
     for polygon in polygons:
-        mask |= _filled((polygon.outer, *polygon.holes), hw)
+        rings = [ring.astype(np.float64) for ring in (polygon.outer, *polygon.holes)]
+        points = np.concatenate(rings)
+        # Beyond the bounds of its points nothing is filled: many small regions of a large image cost little.
+        left, top = np.clip(np.floor(points.min(axis=0)), 0, hw[::-1]).astype(np.int64).tolist()
+        right, bottom = np.clip(np.ceil(points.max(axis=0)), (left, top), hw[::-1]).astype(np.int64).tolist()
+        mask[top:bottom, left:right] |= _filled([ring - (left, top) for ring in rings], (bottom - top, right - left))
     return mask
 
 
-def _filled(rings: tuple[FloatArray, ...], hw: tuple[int, int]) -> NDArray[np.bool_]:
+def _filled(rings: Sequence[NDArray[np.float64]], hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Even-odd fill: every crossing of an edge with the centre line of a row turns all pixels to its right."""
     height, width = hw
-    start = np.concatenate(rings).astype(np.float64)
-    stop = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).astype(np.float64)
+    start = np.concatenate(rings)
+    stop = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     downwards = (start[:, 1] <= stop[:, 1])[:, None]
     upper, lower = np.where(downwards, start, stop), np.where(downwards, stop, start)  # (E, 2)
     # Rows whose centre line y + 0.5 lies in [upper, lower): each edge crosses these and no others.

@@ -138,6 +138,20 @@ def test_filling_equals_scikit_image_s(seed: int) -> None:
     np.testing.assert_array_equal(to_mask((Polygon(ring),), (36, 40)), expected)
 
 
+def test_a_region_in_the_corner_of_a_large_image_is_filled_as_in_a_small_one() -> None:
+    ring = np.random.default_rng(4).uniform(-3, 12, (9, 2)).astype(np.float32)
+    far = ring + np.float32([4080, 2040])
+    np.testing.assert_array_equal(
+        to_mask((Polygon(far),), (2048, 4096))[2040:, 4080:],
+        to_mask((Polygon(far - np.float32([4080, 2040])),), (8, 16)),
+    )
+
+
+@pytest.mark.parametrize("shift", [-20, 20])
+def test_a_region_beyond_the_image_fills_nothing(shift: float) -> None:
+    assert not to_mask((Polygon(SQUARE + np.float32(shift)),), (8, 8)).any()
+
+
 def test_overlapping_polygons_are_joined() -> None:
     mask = to_mask((Polygon(SQUARE), Polygon(SQUARE + np.float32(1))), (8, 8))
     assert mask.sum() == 9 + 9 - 4
@@ -154,3 +168,15 @@ def test_what_is_no_ring_is_refused(ring: AnyArray) -> None:
     for outer, holes in ((ring, ()), (SQUARE, (ring,))):
         with pytest.raises(ValueError, match=r"a ring must be float32 \(3 or more, 2\)"):
             Polygon(outer, holes)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_ring_without_a_place_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="a ring must be finite"):
+        Polygon(np.where(SQUARE == 4, np.float32(value), SQUARE))
+
+
+@pytest.mark.parametrize("tolerance_px", [-1.0, np.nan, np.inf])
+def test_a_tolerance_that_is_no_length_is_refused(tolerance_px: float) -> None:
+    with pytest.raises(ValueError, match="tolerance_px must be 0 or more"):
+        to_polygons(np.ones((3, 3), bool), tolerance_px=tolerance_px)
