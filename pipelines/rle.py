@@ -54,7 +54,8 @@ def decode(counts: Counts | Sequence[int], hw: tuple[int, int]) -> NDArray[np.bo
     """Turn run lengths back into a mask ``(H, W)`` bool; raises ValueError where they do not sum to its pixels."""
     runs = np.asarray(counts, np.int64)
     height, width = hw
-    if (runs < 0).any() or runs.sum() != height * width:
+    # Each alone first: a sum of runs beyond any image wraps around.
+    if min(height, width) < 0 or ((runs < 0) | (runs > height * width)).any() or runs.sum() != height * width:
         raise ValueError(f"run lengths must be 0 or more and sum to {height} x {width}, they sum to {runs.sum():,}")
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(columns.reshape(width, height).T)

@@ -117,7 +117,7 @@ def test_no_runs_are_no_text() -> None:
     assert decompress("").tolist() == []
 
 
-@pytest.mark.parametrize("counts", [[5, 6], [13], [-1, 13], []])
+@pytest.mark.parametrize("counts", [[5, 6], [13], [-1, 13], [], [2**62, 2**62, 2**62, 2**62, 12]])
 def test_runs_that_do_not_fill_the_image_are_refused(counts: list[int]) -> None:
     with pytest.raises(ValueError, match="must be 0 or more and sum to 3 x 4"):
         decode(counts, (3, 4))
