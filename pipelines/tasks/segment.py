@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pipelines.tasks.pipeline import ImageFront, head_of
 from pipelines.types import AnyArray, ByteArray, FloatArray, SegmentationMap
 
 _LEVELS = np.arange(256) / 255
+_LARGEST_LOGIT = np.float32(2.0**100)  # so that no sum of weighted logits leaves float32; ties stay ties.
 
 
 class SegmentationPipeline(ImageFront):
@@ -39,10 +40,14 @@ class SegmentationPipeline(ImageFront):
         """Turn maps ``(C, h, w)`` into a map of the original size; raises as ``Pipeline.postprocess``."""
         self.check(options)
         if self._head.many_classes:
-            return self._many_classes(read_output(outputs, self._head.output, (None, None, None)), affine)
-        maps = read_output(outputs, self._head.output, (1, None, None))
+            return self._many_classes(self._read(outputs, (None, None, None)), affine)
+        maps = self._read(outputs, (1, None, None))
         threshold = self._head.threshold if options.score_threshold is None else options.score_threshold
         return self._one_foreground(maps[0], affine, threshold)
+
+    def _read(self, outputs: Mapping[str, AnyArray], shape: Sequence[int | None]) -> FloatArray:
+        maps = read_output(outputs, self._head.output, shape)
+        return np.clip(maps, -_LARGEST_LOGIT, _LARGEST_LOGIT) if self._head.resized == "logits" else maps
 
     def _one_foreground(self, values: FloatArray, affine: Affine, threshold: float) -> SegmentationMap:
         """Probability to 8 bits (truncated), then thresholded; resized as 8 bits, as U2-Net's tools do, or before."""

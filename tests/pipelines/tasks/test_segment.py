@@ -235,6 +235,25 @@ def test_one_foreground_can_be_resized_as_a_logit() -> None:
     np.testing.assert_array_equal(found.alpha, np.floor(sigmoid(grown(logits)[0]) * np.float32(255)))
 
 
+@pytest.mark.parametrize("kernel", ["opencv_linear", "opencv_cubic", "pil_bicubic", "torch_bilinear_antialias"])
+@pytest.mark.parametrize(
+    ("head", "channels"),
+    [
+        ({"activation": "softmax"}, 4),
+        ({"activation": "sigmoid", "class_thresholds": (0.5, 0.5, 0.5)}, 3),
+        ({"activation": "sigmoid"}, 1),
+    ],
+    ids=["softmax", "sigmoid classes", "sigmoid"],
+)
+def test_the_largest_logits_can_be_resized(kernel: str, head: dict[str, Any], channels: int) -> None:
+    largest = np.finfo(np.float32).max
+    logits = np.random.default_rng(8).choice([-largest, largest], (channels, 4, 6)).astype(np.float32)
+    labels = CLASSES if channels > 1 else CLASSES[:2]
+    found = enlarge(logits, labels, resized="logits", mask_resample=kernel, **head)
+    bounded = enlarge(np.sign(logits) * np.float32(2**30), labels, resized="logits", mask_resample=kernel, **head)
+    np.testing.assert_array_equal(found.class_map, bounded.class_map)
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_by_nearest_the_finished_labels_are_what_is_resized(seed: int) -> None:
     labels = softmax(logits_of(seed), axis=0).argmax(axis=0).astype(np.uint8)
