@@ -167,7 +167,8 @@ def import_model_command(  # one parameter a flag, one flag a field of the manif
     skeleton: Annotated[str | None, typer.Option(rich_help_panel=_HEAD, help="Keypoints to join: 0-1,1-2.")] = None,
     nms: Annotated[bool | None, typer.Option(rich_help_panel=_HEAD, help="Suppress overlaps; the default.")] = None,
     suppression: Annotated[
-        str | None, typer.Option(rich_help_panel=_HEAD, help="hard (the default), diou, soft_linear or soft_gaussian.")
+        str | None,
+        typer.Option(rich_help_panel=_HEAD, help="hard (the default), diou, soft_linear, soft_gaussian or mask."),
     ] = None,
     iou_threshold: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="Of suppression.")] = None,
     sigma: Annotated[float | None, typer.Option(rich_help_panel=_HEAD, help="soft_gaussian: its width.")] = None,
