@@ -70,7 +70,7 @@ def crowd(folder: Path) -> None:
     embedder = ROOT / "models" / "orl-faces"
     if not embedder.is_dir():
         embedder = make_package(folder / "tiny", graph=embedder_graph(), head=embedding_head(), name="tiny")
-    tile = np.asarray(photo(size_wh=(150, 160)))
+    tile = np.asarray(photo(size_wh=(512, 512)))[20:220, 140:320]  # the astronaut's head
     image = np.concatenate([np.concatenate([tile] * 5, axis=1)] * 2)
     sample = folder / "sample.png"
     sample.write_bytes(encode_png(image))

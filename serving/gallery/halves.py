@@ -1,4 +1,4 @@
-"""Float16 copies of vectors, searched by all cores, with a bound on every vector that a search left out."""
+"""Bfloat16 copies of vectors, searched by all cores, with a bound on every vector that a search left out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Halves:
         faiss = load_faiss()
         count = parts or len(os.sched_getaffinity(0))
         self._parts = [
-            faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+            faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_bf16, faiss.METRIC_INNER_PRODUCT)
             for _ in range(count)
         ]
         self._threads = ThreadPoolExecutor(max(1, count - 1), thread_name_prefix="faces-search")

@@ -46,7 +46,7 @@ class Hit:
 class Index:
     """Vectors of owners, held in memory; one thread at a time.
 
-    Exact search reads float16 copies, half of the bytes, and computes the best of these again in float64. How far a
+    Exact search reads bfloat16 copies, half of the bytes, and computes the best of these again in float64. How far a
     copy is from what it stands for is known, so it is known when no other vector can be better; until then more are
     computed. The answers are those of comparing every vector.
 

@@ -36,7 +36,7 @@ def test_search_equals_comparing_every_vector(count: int, people: int, top_k: in
         np.testing.assert_allclose([s for _, s in got], [s for _, s in want], atol=1e-12)
 
 
-def test_near_copies_that_float16_cannot_tell_apart_are_told_apart():
+def test_near_copies_that_half_the_bits_cannot_tell_apart_are_told_apart():
     one = directions(1, dim=64)
     gallery = (one + directions(500, seed=3, dim=64) * 1e-4).astype(np.float32)
     owners = np.arange(500)
