@@ -30,8 +30,6 @@ def _classification(seen: Seen, sighting: Sighting) -> Iterator[Proposal]:
     evidence = []
     if size == _IMAGENET:
         evidence.append(Evidence(DISTINCTIVE, "1000 values: the classes of ImageNet"))
-    if sighting.num_labels == size:
-        evidence.append(Evidence(DISTINCTIVE, f"{size} values for {size} class names"))
     if any(word in name for word in _CLASS_NAMES):
         evidence.append(Evidence(TELLING, f"the name {seen.name!r}"))
     if seen.always(lambda value: sum_to_one(value, axis=0)):
