@@ -39,7 +39,7 @@ def merged(proposal: Proposal, given: Flags) -> dict[str, Any]:
         if any(given.get(key) is not None for key in group):
             proposed = {key: value for key, value in proposed.items() if key not in group}
     fit = given.get("fit")
-    if fit in FIT_DEFAULTS and fit != proposed.get("fit"):
+    if fit is not None and fit in FIT_DEFAULTS and fit != proposed.get("fit"):
         own = {"size" if name == "size_hw" else name for name in variant_fields("fit", fit)}
         every = {"size" if name == "size_hw" else name for kind in FIT_DEFAULTS for name in variant_fields("fit", kind)}
         proposed = {key: value for key, value in proposed.items() if key not in every or key in own}

@@ -52,12 +52,12 @@ def _table(diagnosis: Diagnosis) -> Iterator[str]:
 def _reading_lines(rank: int, reading: Reading, *, flags: bool) -> Iterator[str]:
     proposal = reading.proposal
     yield f"{rank}. {proposal.title}  ({reading.points} points)"
-    for one in sorted(proposal.evidence, key=lambda one: -one.points):
-        yield f"     {one.points:+d}  {one.text}"
+    for evidence in sorted(proposal.evidence, key=lambda one: -one.points):
+        yield f"     {evidence.points:+d}  {evidence.text}"
     if reading.proof is not None:
         yield f"     {reading.proof.points:+d}  on the image"
-    for one in reading.open:
-        yield f"      ?  {one.text}"
+    for doubt in reading.open:
+        yield f"      ?  {doubt.text}"
     if flags:
         yield f"     {command_line(proposal)}"
 

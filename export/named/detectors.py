@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,9 +41,10 @@ _CONFIDENT = 150  # class scores a row above the threshold: well over 20 boxes a
 class _OneStage(nn.Module):
     """Backbone and head; the outputs of all feature maps one after the other."""
 
-    def __init__(self, inner: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, inner: Any, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.inner, self._names = inner, names
+        self.inner: Any = inner
+        self._names = names
 
     def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         features = list(self.inner.backbone(rows).values())
@@ -53,9 +55,9 @@ class _OneStage(nn.Module):
 class _TwoStages(nn.Module):
     """Both stages for one row: proposals by the first, with its suppression, and what the second says of each."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: Any) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner: Any = inner
 
     def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         features = self.inner.backbone(rows)
@@ -79,7 +81,7 @@ def is_detector(name: str) -> bool:
     return name in known and name.split("_", maxsplit=1)[0] in _FAMILIES
 
 
-def _retinanet(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
+def _retinanet(name: str, inner: Any, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
     generator = inner.anchor_generator
     decoder = BoxDelta(
         kind="box_delta",
@@ -119,7 +121,7 @@ def _retinanet(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tu
     )
 
 
-def _fcos(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
+def _fcos(name: str, inner: Any, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
     decoder = Fcos(
         kind="fcos",
         classes=CLASSES,
@@ -148,7 +150,7 @@ def _fcos(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[i
     )
 
 
-def _ssdlite(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
+def _ssdlite(name: str, inner: Any, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
     generator = inner.anchor_generator
     decoder = BoxDelta(
         kind="box_delta",
@@ -187,7 +189,7 @@ def _ssdlite(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tupl
     )
 
 
-def _fasterrcnn(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
+def _fasterrcnn(name: str, inner: Any, labels: tuple[str, ...], size_hw: tuple[int, int] | None) -> Subject:
     decoder = BoxDelta(
         kind="box_delta",
         classes=CLASSES,
@@ -214,7 +216,7 @@ def _fasterrcnn(name: str, inner: nn.Module, labels: tuple[str, ...], size_hw: t
     )
 
 
-_FAMILIES: Mapping[str, Callable[[str, nn.Module, tuple[str, ...], tuple[int, int] | None], Subject]] = {
+_FAMILIES: Mapping[str, Callable[[str, Any, tuple[str, ...], tuple[int, int] | None], Subject]] = {
     "fasterrcnn": _fasterrcnn,
     "fcos": _fcos,
     "retinanet": _retinanet,

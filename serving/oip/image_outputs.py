@@ -124,7 +124,8 @@ def pad(name: str, arrays: Sequence[AnyArray], fill: Any) -> AnyArray:
         )
     padded = np.full(shape, fill, np.result_type(*arrays) if arrays[0].dtype != object else object)
     for row, array in enumerate(arrays):
-        padded[(row, *map(slice, array.shape), ...)] = array  # ...: else an object without axes is put there whole
+        where: Any = (row, *map(slice, array.shape), ...)  # ...: else an object without axes is put there whole
+        padded[where] = array
     return padded
 
 

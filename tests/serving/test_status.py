@@ -8,9 +8,9 @@ from pipelines.errors import (
     ImageTooLargeError,
     InvalidRequestError,
     ModelNotReadyError,
+    ModelRunError,
     NotAllowedError,
     NotOfferedError,
-    ModelRunError,
     OverloadedError,
     UnknownModelError,
 )

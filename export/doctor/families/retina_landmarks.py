@@ -40,7 +40,7 @@ def propose(sighting: Sighting) -> Iterator[Proposal]:
             continue
         for layout in cell_layouts(sum(lines[0]), sighting.row_hw)[:1]:
             if len(lines[0]) in (1, len(layout.strides)):
-                yield from _readings(_Faces(*groups, layout), sighting)
+                yield from _readings(_Faces(groups[0], groups[1], groups[2], layout), sighting)
 
 
 def _readings(faces: _Faces, sighting: Sighting) -> Iterator[Proposal]:
