@@ -273,7 +273,7 @@ def labels_of(head: Head) -> tuple[str, ...]:
             )
         ):
             return tuple(f"class {i}" for i in range(NUM_CLASSES))
-        case SegmentationHead(activation="softmax"):
+        case SegmentationHead(many_classes=True):
             return ("background", "sky", "cup", "cat")
         case SegmentationHead():
             return ("background", "object")

@@ -38,14 +38,19 @@ def align_crop(**over: Any) -> AlignCrop:
 
 
 def make_cascade(
-    folder: Path, *, second: str = "classification", crop: Crop | None = None, name: str = "pair", **recipe: Any
+    folder: Path,
+    *,
+    second: str = "classification",
+    crop: Crop | None = None,
+    name: str = "pair",
+    detector: tuple[onnx.ModelProto, Head] | None = None,
+    **recipe: Any,
 ) -> Path:
     """Write a cascade whose detector finds some dozen things in any photo; returns its folder."""
     graph, head = SECONDS[second]
+    found_by, found = detector or (heatmap_graph(), detection_head(max_detections=12))
     parts = folder.parent / f".{folder.name}-members"
-    detector = make_package(
-        parts / "detector", graph=heatmap_graph(), head=detection_head(max_detections=12), name="things"
-    )
+    finder = make_package(parts / "detector", graph=found_by, head=found, name="things")
     small = image(fit=letterbox(size_hw=(32, 32)))
     other = make_package(parts / "second", graph=graph, head=head, image=small, name="kinds")
     sample = parts / "sample.png"
@@ -53,7 +58,7 @@ def make_cascade(
     write_cascade(
         folder,
         CascadeRecipe(name=name, version=1, description="Two tiny models.", crop=crop or box_crop(), **recipe),
-        detector=detector,
+        detector=finder,
         second=other,
         samples=[sample],
     )

@@ -140,10 +140,10 @@ def test_filling_equals_scikit_image_s(seed: int) -> None:
 
 def test_a_region_in_the_corner_of_a_large_image_is_filled_as_in_a_small_one() -> None:
     ring = np.random.default_rng(4).uniform(-3, 12, (9, 2)).astype(np.float32)
-    far = ring + np.float32([4080, 2040])
+    far = ring + f32([4080, 2040])
     np.testing.assert_array_equal(
         to_mask((Polygon(far),), (2048, 4096))[2040:, 4080:],
-        to_mask((Polygon(far - np.float32([4080, 2040])),), (8, 16)),
+        to_mask((Polygon(far - f32([4080, 2040])),), (8, 16)),
     )
 
 

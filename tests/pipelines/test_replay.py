@@ -1,328 +1,21 @@
 """With the seal recomputed, the golden replay still refuses every field of a recipe that acts, and names the step."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import onnx
 import pytest
-from PIL import Image
 
 from pipelines.errors import GoldenMismatchError
 from pipelines.loader import load_package, sha256_of
-from pipelines.manifest import GoldenOptions
-from pipelines.specs import (
-    BoxDelta,
-    CenterCrop,
-    EndToEnd,
-    Fcos,
-    Pad,
-    RetinaLandmarks,
-    SetPrediction,
-    SoftGaussianNms,
-    Stretch,
-    StretchToMultiple,
-    YoloV5,
-    Yolox,
-)
-from tests.builders import (
-    NUM_CLASSES,
-    classification_head,
-    detection_head,
-    embedding_head,
-    image_spec,
-    letterbox,
-    nms,
-    probability_map,
-    segmentation_head,
-    yolo_dfl,
-    yolo_grid,
-)
-from tests.graphs import (
-    classifier_graph,
-    dfl_graph,
-    embedder_graph,
-    heatmap_graph,
-    probability_map_graph,
-    segmenter_graph,
-    yolo_graph,
-)
-from tests.listed_graphs import (
-    box_delta_graph,
-    end_to_end_graph,
-    faces_graph,
-    fcos_graph,
-    queries_graph,
-    yolox_graph,
-)
-from tests.packages import edit_manifest, make_package, photo, png
-
-TWICE = (
-    GoldenOptions(score_threshold=None, iou_threshold=None),
-    GoldenOptions(score_threshold=0.4, iou_threshold=None),
-)
-
-
-def clear_and_turned() -> bytes:
-    """A photo that fades out to the right, stored lying on its side."""
-    image = photo()
-    image.putalpha(Image.linear_gradient("L").rotate(90).resize(image.size))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return png(image, exif=exif)
-
-
-def classifier(fit: Any, **over: Any) -> dict[str, Any]:
-    return {"graph": classifier_graph(), "image": image_spec(fit=fit), **over}
-
-
-def box_delta(**over: Any) -> BoxDelta:
-    fields: dict[str, Any] = {
-        "kind": "box_delta",
-        "classes": "classes",
-        "deltas": "deltas",
-        "proposals": None,
-        "deltas_per": "anchor",
-        "weights": (1.0, 1.0, 1.0, 1.0),
-        "max_log_scale": 0.4,
-        "class_activation": "sigmoid",
-        "background": "none",
-        "clip_to_row": True,
-        "min_side": 0.0,
-    }
-    return BoxDelta(**(fields | over))
-
-
-def faces(**over: Any) -> RetinaLandmarks:
-    fields: dict[str, Any] = {
-        "kind": "retina_landmarks",
-        "classes": ("classes",),
-        "boxes": ("boxes",),
-        "landmarks": ("landmarks",),
-    }
-    return RetinaLandmarks(**(fields | over))
-
-
-# No side is a multiple of a stride, so it matters how far one cell is from the next.
-UNEVEN = image_spec(fit=letterbox(size_hw=(92, 124)))
-
-PACKAGES: dict[str, Callable[[], dict[str, Any]]] = {
-    "letterbox": lambda: classifier(letterbox(), samples=[clear_and_turned()]),
-    "letterbox up": lambda: classifier(letterbox(size_hw=(448, 352))),
-    # 96.7 x 131, with 3 lines spare: both roundings act.
-    "letterbox odd": lambda: classifier(letterbox(size_hw=(100, 131)), samples=[png(photo(size_wh=(260, 192)))]),
-    "labels": lambda: classifier(
-        letterbox(), head=classification_head(activation="sigmoid", score_threshold=0.6, top_k=10)
-    ),
-    "stretch": lambda: classifier(Stretch(kind="stretch", size_hw=(96, 128))),
-    "crop": lambda: classifier(
-        CenterCrop(
-            kind="center_crop", size_hw=(95, 96), resize_shorter=103, size_rounding="floor", offset_rounding="floor"
-        ),
-        samples=[png(photo(size_wh=(301, 199)))],
-    ),
-    "multiple": lambda: classifier(
-        StretchToMultiple(kind="stretch_to_multiple", multiple_of=32, rounding="ceil", min_shorter=220, max_longer=None)
-    ),
-    "capped multiple": lambda: classifier(
-        StretchToMultiple(kind="stretch_to_multiple", multiple_of=32, rounding="ceil", min_shorter=None, max_longer=250)
-    ),
-    "dark": lambda: classifier(
-        Stretch(kind="stretch", size_hw=(96, 128)), samples=[png(photo().point(lambda level: level * 0.8))]
-    ),
-    "pad": lambda: classifier(Pad(kind="pad", multiple_of=32, pad_value=114, max_longer=250)),
-    "heatmap": lambda: {
-        "graph": heatmap_graph(),
-        "head": detection_head(score_threshold=0.8, max_detections=60, nms=nms(candidates=200)),
-        "options": TWICE,
-    },
-    "soft": lambda: {
-        "graph": heatmap_graph(),
-        "head": detection_head(
-            score_threshold=0.8,
-            nms=SoftGaussianNms(kind="soft_gaussian", sigma=0.5, class_agnostic=False, candidates=200),
-        ),
-    },
-    "yolo": lambda: {
-        "graph": yolo_graph(),
-        "head": detection_head(decoder=yolo_grid(), score_threshold=0.4),
-        "options": TWICE,
-    },
-    "instances": lambda: {
-        "graph": dfl_graph(extras=4, prototypes=4),
-        "head": detection_head(
-            decoder=yolo_dfl(extra={"extra": "masks", "num": 4, "prototypes": "prototypes", "threshold": 0.5})
-        ),
-        "options": TWICE,
-    },
-    "skeletons": lambda: {
-        "graph": dfl_graph(form="columns", extras=9),
-        "head": detection_head(
-            decoder=yolo_dfl(
-                layout={"form": "columns", "output": "grid", "strides": (8,), "reg_max": 4, "activation": "sigmoid"},
-                extra={"extra": "keypoints", "num": 3, "scored": True},
-            )
-        ),
-    },
-    "turned": lambda: {
-        "graph": dfl_graph(form="decoded", extras=1),
-        "head": detection_head(
-            decoder=yolo_dfl(
-                layout={"form": "decoded", "output": "grid", "box_format": "cxcywh"}, extra={"extra": "angle"}
-            ),
-            nms=nms(candidates=150),
-            max_detections=60,
-        ),
-        "options": TWICE,
-    },
-    "anchors v5": lambda: {
-        "graph": yolo_graph(seed=21),
-        "head": detection_head(
-            decoder=YoloV5(
-                kind="yolo_v5",
-                layout={
-                    "form": "maps",
-                    "outputs": ("grid",),
-                    "strides": (8,),
-                    "anchors": (((12.0, 16.0), (30.0, 24.0), (50.0, 44.0)),),
-                    "channel_order": "chw",
-                },
-                multi_label=False,
-            ),
-            nms=nms(candidates=300),
-        ),
-        "options": TWICE,
-    },
-    "yolox": lambda: {
-        "graph": yolox_graph(),
-        "head": detection_head(
-            decoder=Yolox(kind="yolox", output="rows", strides=(8, 16), activation="none", multi_label=False),
-            score_threshold=0.4,
-        ),
-        "options": TWICE,
-    },
-    "end to end": lambda: {
-        "graph": end_to_end_graph(),
-        "head": detection_head(
-            decoder=EndToEnd(kind="end_to_end", output="rows", unit="normalized", num_classes=NUM_CLASSES), nms=None
-        ),
-    },
-    "ssd": lambda: {
-        "graph": box_delta_graph(per_cell=4, columns=NUM_CLASSES + 1),
-        "image": UNEVEN,
-        "head": detection_head(
-            decoder=box_delta(
-                anchors={
-                    "kind": "default_boxes",
-                    "levels": ({"stride": 8, "aspect_ratios": (2.0,)}, {"stride": 16, "aspect_ratios": (2.0,)}),
-                    "scales": (0.15, 0.3, 0.5),
-                    "clip": False,
-                    "step": "spread",
-                },
-                weights=(10.0, 10.0, 5.0, 5.0),
-                class_activation="softmax",
-                background="first",
-            )
-        ),
-        "options": TWICE,
-    },
-    "retina": lambda: {
-        "graph": box_delta_graph(per_cell=4, columns=NUM_CLASSES),
-        "image": UNEVEN,
-        "head": detection_head(
-            decoder=box_delta(
-                anchors={
-                    "kind": "sized",
-                    "levels": tuple(
-                        {"stride": stride, "sizes": (2.2 * stride, 3.1 * stride), "aspect_ratios": (0.5, 2.0)}
-                        for stride in (8, 16)
-                    ),
-                    "order": "ratio_major",
-                    "rounding": "half_even",
-                    "center_shift": 0.0,
-                    "step": "spread_floor",
-                },
-            ),
-            score_threshold=0.8,
-        ),
-    },
-    "fcos": lambda: {
-        "graph": fcos_graph(),
-        "image": UNEVEN,
-        "head": detection_head(
-            decoder=Fcos(
-                kind="fcos",
-                classes="classes",
-                distances="distances",
-                centerness="centerness",
-                strides=(8, 16),
-                step="spread_floor",
-                center_shift=0.0,
-                distance_unit="stride",
-                score="geometric_mean",
-                clip_to_row=True,
-            ),
-            score_threshold=0.6,
-        ),
-        "options": TWICE,
-    },
-    "queries": lambda: {
-        "graph": queries_graph(),
-        "head": detection_head(
-            decoder=SetPrediction(
-                kind="set_prediction",
-                classes="classes",
-                boxes="boxes",
-                class_activation="softmax",
-                background="last",
-                per="query_class",
-                top_k=60,
-            ),
-            score_threshold=0.1,
-            nms=None,
-        ),
-    },
-    "priors": lambda: {
-        "graph": faces_graph(per_cell=1, columns=2),
-        "head": detection_head(
-            decoder=faces(
-                coding={
-                    "form": "priors",
-                    "levels": ({"stride": 8, "min_sizes": (16.0,)}, {"stride": 16, "min_sizes": (40.0,)}),
-                    "variances": (0.1, 0.2),
-                },
-                center_shift=0.5,
-                class_activation="softmax",
-                background="first",
-            ),
-            skeleton=((0, 1), (3, 4)),
-        ),
-        "options": TWICE,
-    },
-    "distances": lambda: {
-        "graph": faces_graph(per_cell=2, columns=1),
-        "head": detection_head(
-            decoder=faces(
-                coding={"form": "distances", "strides": (8, 16), "anchors_per_cell": 2},
-                center_shift=0.0,
-                class_activation="sigmoid",
-                background="none",
-            ),
-            score_threshold=0.7,
-        ),
-    },
-    "text": lambda: {
-        "graph": probability_map_graph(),
-        "head": detection_head(decoder=probability_map(max_candidates=40), score_threshold=0.4, nms=None),
-        "image": image_spec(fit=letterbox(size_hw=(192, 256))),
-        "samples": [png(photo("page", size_wh=(200, 140)))],
-    },
-    "mask": lambda: {"graph": segmenter_graph(), "head": segmentation_head()},
-    "classes": lambda: {"graph": segmenter_graph(num_classes=4), "head": segmentation_head(activation="softmax")},
-    "embedding": lambda: {"graph": embedder_graph(), "head": embedding_head()},
-}
+from pipelines.specs import Decoder, Fit, Head, Spec, Suppression
+from tests.builders import classification_head, image_spec, letterbox
+from tests.graphs import classifier_graph
+from tests.packages import edit_manifest, make_package
+from tests.pipelines.recipes import PACKAGES
 
 
 @pytest.fixture(scope="module")
@@ -408,6 +101,7 @@ DECODED = [
     ("heatmap", "head.decoder.peak_kernel", 3),
     ("heatmap", "head.decoder.size", "offset"),
     ("heatmap", "head.decoder.offset", "size"),
+    ("heatmap", "head.decoder.landmarks", None),
     ("heatmap", "head.score_threshold", 0.9),
     ("heatmap", "head.max_detections", 10),
     ("heatmap", "head.nms", None),
@@ -416,7 +110,19 @@ DECODED = [
     ("heatmap", "head.nms.kind", "diou"),
     ("heatmap", "head.nms.kind", "soft_linear"),
     ("heatmap", "head.nms", {"kind": "soft_gaussian", "sigma": 0.3, "class_agnostic": False, "candidates": 200}),
+    ("diou", "head.nms.iou_threshold", 0.2),
+    ("diou", "head.nms.class_agnostic", True),
+    ("diou", "head.nms.candidates", 40),
+    ("soft linear", "head.nms.iou_threshold", 0.2),
+    ("soft linear", "head.nms.class_agnostic", True),
+    ("soft linear", "head.nms.candidates", 40),
     ("soft", "head.nms.sigma", 0.6),
+    ("soft", "head.nms.class_agnostic", True),
+    ("soft", "head.nms.candidates", 40),
+    ("by mask", "head.nms.iou_threshold", 0.2),
+    ("by mask", "head.nms.class_agnostic", True),
+    ("by mask", "head.nms.candidates", 40),
+    ("by mask", "head.nms.kind", "hard"),
     ("yolo", "head.decoder.strides", [4]),
     ("yolo", "head.decoder.anchors", [[[24.0, 30.0], [52.0, 44.0], [90.0, 80.0]]]),
     ("yolo", "head.decoder.anchors", [[[24.0, 30.0], [52.0, 40.0]]]),
@@ -455,6 +161,7 @@ DECODED = [
     ("yolox", "head.decoder.strides", [16, 8]),
     ("yolox", "head.decoder.activation", "sigmoid"),
     ("yolox", "head.decoder.multi_label", True),
+    ("end to end", "head.nms", {"kind": "hard", "iou_threshold": 0.3, "class_agnostic": True, "candidates": 100}),
     ("end to end", "head.decoder.unit", "pixel"),
     ("end to end", "head.decoder.num_classes", 5),
     ("ssd", "head.decoder.weights", [10.0, 10.0, 4.0, 5.0]),
@@ -463,12 +170,21 @@ DECODED = [
     ("ssd", "head.decoder.background", "last"),
     ("ssd", "head.decoder.background", "none"),
     ("ssd", "head.decoder.clip_to_row", False),
-    ("ssd", "head.decoder.anchors.scales", [0.15, 0.3, 0.6]),
+    ("ssd", "head.decoder.anchors.scales", [0.15, 0.7, 0.9]),
     ("ssd", "head.decoder.anchors.levels", [{"stride": 8, "aspect_ratios": [3.0]}] * 2),
     ("ssd", "head.decoder.anchors.step", "stride"),
+    ("ssd", "head.decoder.anchors.clip", True),
     ("retina", "head.decoder.max_log_scale", None),
     ("retina", "head.decoder.max_log_scale", 0.3),
     ("retina", "head.decoder.min_side", 12.0),
+    (
+        "retina",
+        "head.decoder.anchors.levels",
+        [
+            {"stride": 8, "sizes": [20.0, 30.0], "aspect_ratios": [0.5, 2.0]},
+            {"stride": 16, "sizes": [35.0, 50.0], "aspect_ratios": [0.5, 2.0]},
+        ],
+    ),
     ("retina", "head.decoder.anchors.order", "size_major"),
     ("retina", "head.decoder.anchors.rounding", "none"),
     ("retina", "head.decoder.anchors.center_shift", 0.5),
@@ -506,7 +222,12 @@ DECODED = [
     ("mask", "head.activation", "sigmoid"),
     ("mask", "head.threshold", 0.6),
     ("mask", "head.mask_resample", "nearest"),
+    ("classes", "head.activation", "sigmoid"),
     ("classes", "head.mask_resample", "nearest"),
+    ("classes", "head.resized", "logits"),
+    ("classes", "head.class_thresholds", [0.5, 0.5, 0.9]),
+    ("classes that compete", "head.class_thresholds", []),
+    ("classes that compete", "head.class_thresholds", [0.5, 0.5, 0.7]),
     ("embedding", "head.normalize", False),
 ]
 
@@ -525,6 +246,55 @@ def test_a_changed_field_is_refused_and_the_step_is_named(
     with pytest.raises(GoldenMismatchError, match=step) as caught:
         replay_with(packages[package], tmp_path / "copy", put(path, value))
     assert caught.value.step == step
+
+
+# Tags, and what the graph settles: a wrong name or dtype does not load.
+SETTLED = {"task", "kind", "form", "extra", "output", "outputs", "dim", "dtype", "in_graph"}
+SETTLED |= {"heatmap", "classes", "boxes", "distances", "centerness", "deltas", "proposals"}
+WITH_ANOTHER = {"Letterbox.pad_position"}  # TOP_LEFT changes it with pad_rounding, which has to go along
+
+
+def fields_of(spec: Spec, path: str) -> Iterator[tuple[str, str]]:
+    """Each field that acts, as ``Kind.field`` and its path in the manifest; lists of parts change as a whole."""
+    for field in type(spec).model_fields:
+        value = getattr(spec, field)
+        if isinstance(value, Spec):
+            yield from fields_of(value, f"{path}.{field}")
+        elif field not in SETTLED:
+            yield f"{type(spec).__name__}.{field}", f"{path}.{field}"
+
+
+def test_each_field_of_each_kind_is_changed_at_least_once() -> None:
+    changes = {(package, path) for package, path, _ in (*PIXELS, *RAW, *DECODED)}
+    changed: set[str] = set()
+    known: set[str] = set()
+    for name, build in PACKAGES.items():
+        recipe = build()
+        for part, spec in (
+            ("image", recipe.get("image") or image_spec()),
+            ("head", recipe.get("head") or classification_head()),
+        ):
+            for field, path in fields_of(spec, part):
+                known.add(field)
+                changed |= {field} if (name, path) in changes else set()
+    assert known - changed == WITH_ANOTHER
+
+
+def test_every_kind_is_in_a_recipe() -> None:
+    seen: set[type[Spec]] = set()
+
+    def visit(spec: Spec) -> None:
+        seen.add(type(spec))
+        for field in type(spec).model_fields:
+            if isinstance(value := getattr(spec, field), Spec):
+                visit(value)
+
+    for build in PACKAGES.values():
+        recipe = build()
+        visit(recipe.get("image") or image_spec())
+        visit(recipe.get("head") or classification_head())
+    kinds = {kind for union in (Fit, Head, Decoder, Suppression) for kind in get_args(get_args(union)[0])}
+    assert kinds - seen == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES)
