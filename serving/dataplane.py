@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from pipelines.errors import DeadlineExceededError, DrainingError
 from pipelines.image import ImageLimits
 from pipelines.options import PredictOptions
 from pipelines.tile_options import TileOptions
@@ -23,6 +21,7 @@ from serving.cascade import CascadeWork, ServedCascade
 from serving.catalog import Catalog, ModelStatus
 from serving.executor import Run
 from serving.fairness import Priority
+from serving.inside import Inside, Stay
 from serving.pixels import Answer, Finisher, Timings, prepare
 from serving.rows import Rows, first_rows, split_part
 from serving.served import ServedModel
@@ -132,10 +131,7 @@ class DataPlane:
         self._catalog = catalog
         self._pixels = pixels
         self._limits = limits
-        self._bounds: set[asyncio.Timeout] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._aborted = False
+        self._inside = Inside()
 
     async def predict(self, call: PredictCall, serialize: Callable[[Answer], T]) -> T:
         """Answer one image; ``serialize`` makes of the answer what the transport sends, on a pixel thread.
@@ -145,7 +141,7 @@ class DataPlane:
         """
         model = self._catalog.find(call.model, call.version)
         model.check(call.options)
-        async with self._inside(model, _claim(call)) as place:
+        async with self._enter(model, _claim(call)) as place:
             arrival = time.monotonic()
             if isinstance(model, ServedCascade):
                 cascade = CascadeWork(call.image, self._limits, call.options, arrival, serialize)
@@ -180,7 +176,7 @@ class DataPlane:
         """
         model = self._catalog.find(call.model, call.version)
         work = TilesWork(call.image, call.options, tiles, _claim(call), serialize, send)
-        image = TiledImage(model, work, enter=self._inside, pixels=self._pixels, limits=self._limits)
+        image = TiledImage(model, work, enter=self._enter, pixels=self._pixels, limits=self._limits)
         await image.answer()
 
     async def infer(self, call: InferCall) -> InferAnswer:
@@ -198,7 +194,7 @@ class DataPlane:
             priority=call.priority,
             client=call.client,
         )
-        async with self._inside(model, claim) as place:
+        async with self._enter(model, claim) as place:
             arrival = time.monotonic()
             outputs, inference_s = await _run_in_parts(model.batcher, rows, place)
         queue_s = time.monotonic() - arrival - inference_s
@@ -226,28 +222,9 @@ class DataPlane:
 
         return await model.batcher.run_alone(job, place)
 
-    @asynccontextmanager
-    async def _inside(self, model: ServedModel, claim: Claim) -> AsyncIterator[Place]:
+    def _enter(self, model: ServedModel, claim: Claim) -> Stay:
         """Hold a place in a model, until the deadline or an abort."""
-        admission = model.batcher.admission
-        place = admission.enter(claim)
-        bound = asyncio.timeout_at(None if math.isinf(claim.deadline) else claim.deadline)
-        self._bounds.add(bound)
-        self._empty.clear()
-        try:
-            async with bound:
-                yield place
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            if self._aborted:
-                raise DrainingError("the server stopped before the answer was ready") from None
-            raise DeadlineExceededError("the deadline passed before the answer was ready") from None
-        finally:
-            admission.leave(place)
-            self._bounds.discard(bound)
-            if not self._bounds:
-                self._empty.set()
+        return self._inside.enter(model.batcher.admission, claim)
 
     def models(self) -> tuple[ModelStatus, ...]:
         """Every known model version."""
@@ -268,14 +245,11 @@ class DataPlane:
 
     async def wait_empty(self) -> None:
         """Return once no request is inside."""
-        await self._empty.wait()
+        await self._inside.wait_empty()
 
     def abort(self) -> None:
         """End every request inside with DrainingError."""
-        self._aborted = True
-        for bound in tuple(self._bounds):
-            if not bound.expired():
-                bound.reschedule(0)
+        self._inside.abort()
 
 
 def _claim(call: PredictCall) -> Claim:

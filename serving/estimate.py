@@ -13,23 +13,28 @@ FRESH_S = 1.0
 
 
 class Recent:
-    """The latest values of one duration.
-
-    Attributes:
-        typical: their median, seconds; 0 before the first.
-        least: the smallest, seconds; 0 before the first.
-    """
+    """The latest values of one duration."""
 
     def __init__(self) -> None:
-        self.typical = 0.0
-        self.least = 0.0
         self._values: deque[float] = deque(maxlen=SAMPLES)
+        self._typical: float | None = 0.0
 
     def add(self, seconds: float) -> None:
-        """Take one more value into account."""
+        """Take one more value into account; what it changes is computed when it is asked for, which few requests do."""
         self._values.append(seconds)
-        self.typical = median(self._values)
-        self.least = min(self._values)
+        self._typical = None
+
+    @property
+    def typical(self) -> float:
+        """Their median, seconds; 0 before the first."""
+        if self._typical is None:
+            self._typical = median(self._values)
+        return self._typical
+
+    @property
+    def least(self) -> float:
+        """The smallest, seconds; 0 before the first."""
+        return min(self._values, default=0.0)
 
 
 class ServiceTimes:

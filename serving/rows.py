@@ -96,8 +96,9 @@ class TensorContract:
         self.outputs = tuple(spec.name for spec in outputs)
         fixed = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)}
         self.fixed_rows = int(fixed.pop()) if fixed else None
-        # Compared as a whole first: a request in the usual form costs one comparison for each input.
         self._row_shapes = {spec.name: (np.dtype(spec.dtype), spec.shape[1:]) for spec in inputs}
+        # The latest that fitted: a request like the one before costs one comparison for each input.
+        self._last_shapes: dict[str, tuple[int, ...]] = {}
 
     def rows(self, tensors: Mapping[str, AnyArray], outputs: Sequence[str] = ()) -> Rows:
         """Check a request's tensors and the names of the outputs it wants (none: all).
@@ -106,13 +107,12 @@ class TensorContract:
         """
         if tensors.keys() != self.inputs.keys():
             raise InvalidRequestError(f"inputs must be {sorted(self.inputs)}, got {sorted(tensors)}")
-        unknown = [name for name in outputs if name not in self.outputs]
-        if unknown:
+        if unknown := outputs and [name for name in outputs if name not in self.outputs]:
             raise InvalidRequestError(f"outputs must be among {sorted(self.outputs)}, got {unknown[0]!r}")
         counts = {name: self._checked(name, tensors[name]) for name in self.inputs}
-        count = next(iter(counts.values()))
-        if any(other != count for other in counts.values()):
+        if len(set(counts.values())) > 1:
             raise InvalidRequestError(f"inputs must have the same number of rows, got {counts}")
+        count = next(iter(counts.values()))
         if self.fixed_rows is not None and count % self.fixed_rows:
             raise InvalidRequestError(f"the number of rows must be a multiple of {self.fixed_rows}, got {count}")
         return Rows({name: tensors[name] for name in self.inputs}, count, tuple(outputs) or self.outputs)
@@ -123,6 +123,8 @@ class TensorContract:
         if value.dtype != dtype:
             raise InvalidRequestError(f"input {name!r} must be {dtype}, got {value.dtype}")
         got = value.shape
+        if got[1:] == self._last_shapes.get(name) and got[0]:
+            return got[0]
         fits = len(got) == len(row_shape) + 1 and min(got) > 0
         if not fits or (
             got[1:] != row_shape
@@ -130,4 +132,5 @@ class TensorContract:
         ):
             shape = [*self.inputs[name].shape[:1], *row_shape]
             raise InvalidRequestError(f"input {name!r} must have shape {shape}, one row or more, got {list(got)}")
+        self._last_shapes[name] = got[1:]
         return got[0]

@@ -99,8 +99,10 @@ class InferRequest:
     def __post_init__(self) -> None:
         if not self.inputs:
             raise InvalidRequestError("inputs must be one tensor or more, got none")
-        _require_distinct("inputs", [tensor.name for tensor in self.inputs])
-        _require_distinct("outputs", [output.name for output in self.outputs])
+        if len(self.inputs) > 1:
+            _require_distinct("inputs", [tensor.name for tensor in self.inputs])
+        if len(self.outputs) > 1:
+            _require_distinct("outputs", [output.name for output in self.outputs])
         if self.options is not NO_OPTIONS and not self.is_image:
             raise InvalidRequestError(
                 f"{', '.join((*_THRESHOLDS, *_COUNTS))} apply to encoded images only: a BYTES input {IMAGE!r}"

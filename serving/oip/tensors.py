@@ -75,7 +75,9 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], data: bytes | memor
     Raises InvalidRequestError where dtype, shape and size do not fit each other.
     """
     dtype = dtype_of(name, datatype)
-    count = count_of(name, shape)
+    count = math.prod(shape)
+    if count * dtype.itemsize != len(data) or len(shape) > MAX_DIMS or min(shape, default=1) < 1 or datatype == BYTES:
+        count = count_of(name, shape)  # else the shape is one: it has as many elements as came
     if datatype == BYTES:
         return Tensor(name, datatype, _objects(split_bytes(name, data, count), shape))
     if len(data) != count * dtype.itemsize:
