@@ -88,7 +88,8 @@ def _lines_that_may(
     if activation == "none":
         return np.flatnonzero(best >= np.float32(score_threshold))
     if activation == "softmax":
-        best = best - table[:, 0 if background == "first" else -1]
+        with np.errstate(over="ignore"):  # a difference beyond float32 is infinite, on its own side of any threshold.
+            best = best - table[:, 0 if background == "first" else -1]
     return np.flatnonzero(best >= _logit_floor(score_threshold))
 
 

@@ -88,6 +88,14 @@ def test_of_equal_classes_the_lower_id_is_a_lines_best() -> None:
     assert run([[1.0, 3.0, 3.0]], per="line").class_ids.tolist() == [1]
 
 
+@pytest.mark.parametrize("background", ["first", "last", "none"])
+def test_the_largest_logits_are_compared(background: str) -> None:
+    largest = np.finfo(np.float32).max
+    table = [[-largest, largest, -largest], [largest, -largest, largest]]
+    found = run(table, activation="softmax", background=background, score_threshold=0.9)
+    assert (found.lines.tolist(), found.scores.tolist()) == ([0], [1.0])
+
+
 def test_an_empty_table_picks_nothing() -> None:
     found = run(np.empty((0, 3)))
     assert (len(found.lines), found.num_classes) == (0, 3)

@@ -62,6 +62,11 @@ def test_minmax_does_not_depend_on_shift_and_scale(shift: float, scale: float) -
     assert minmax(values).tolist() == ([0, 1] if values[0] < values[1] else [0, 0])
 
 
+def test_minmax_takes_the_largest_range_of_float32() -> None:
+    largest = np.finfo(np.float32).max
+    assert minmax(f32([-largest, 0, largest])).tolist() == [0, 0.5, 1]
+
+
 @given(st.integers(0, 255))
 def test_a_pixel_at_the_threshold_is_foreground(level: int) -> None:
     values = np.full((1, 4, 6), level / 255 + 1e-4, np.float32).clip(0, 1)
