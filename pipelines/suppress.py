@@ -1,4 +1,4 @@
-"""Which of a head's candidates stay: one function a kind of suppression."""
+"""Which of a head's candidates stay: one function a kind of suppression that compares boxes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ def suppress(
     *,
     score_threshold: float,
 ) -> tuple[Indices, FloatArray]:
-    """Indices of the candidates that stay, best first, ties by lower index, and their scores; ``None`` keeps all."""
+    """Indices of the candidates that stay, best first, ties by lower index, and their scores; ``None`` keeps all.
+
+    ``spec`` is of a kind in ``NMS``; ``mask`` compares more than boxes and is ``mask_nms``.
+    """
     if spec is None:
         order = best_first(scores)
         return order, scores[order]
