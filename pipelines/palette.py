@@ -49,9 +49,12 @@ def decode_palette_png(data: bytes) -> ByteArray:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode not in ("P", "L", "1"):
                 raise ImageDecodeError(f"a class map must be a PNG with a palette or grey of 8 bits, got {image.mode}")
-            values = np.array(image, np.uint8)
-            if image.mode == "L":  # Pillow stretches grey of 2 and 4 bits to 0..255.
-                values //= 255 // (2 ** data[_BIT_DEPTH_AT] - 1)
-            return values
+            return stored_values(image, data).astype(np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageDecodeError(f"a class map must be one whole PNG: {error}") from error
+
+
+def stored_values(image: Image.Image, data: bytes) -> AnyArray:
+    """The values ``(H, W)`` of the PNG ``data``, opened as ``image``; Pillow stretches grey of 2 and 4 bits."""
+    values = np.array(image)
+    return values // (255 // (2 ** data[_BIT_DEPTH_AT] - 1)) if image.mode == "L" else values

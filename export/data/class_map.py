@@ -13,6 +13,7 @@ from PIL import Image
 from pipelines.errors import ImageDecodeError
 from pipelines.image import ImageLimits
 from pipelines.image_header import read_header
+from pipelines.palette import stored_values
 from pipelines.types import AnyArray
 
 MaskValues: TypeAlias = Literal["classes", "foreground"]
@@ -56,7 +57,7 @@ def _png(data: bytes) -> AnyArray:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.mode not in _PLAIN_MODES:
                 raise ValueError(f"a mask must be one channel or have a palette, got Pillow mode {image.mode}")
-            return np.array(image)
+            return stored_values(image, data)
 
 
 def _tiff(data: bytes) -> AnyArray:

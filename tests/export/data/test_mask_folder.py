@@ -11,6 +11,7 @@ from export.data.dataset import DatasetError, MaskTarget
 from export.data.mask_folder import read_masks
 from tests import datasets
 from tests.packages import png
+from tests.pngs import few_bits_png
 
 LABELS = ("background", "cat", "dog")
 
@@ -39,10 +40,12 @@ def tiff(values: np.ndarray, **options: object) -> bytes:
     [
         (png(Image.fromarray(datasets.square(2))), "a.png"),
         (datasets.palette_png(datasets.square(2)), "a.png"),
+        (few_bits_png(datasets.square(2), bits=2), "a.png"),
+        (few_bits_png(datasets.square(2), bits=4), "a.png"),
         (tiff(datasets.square(2).astype(np.uint16)), "a.tif"),
         (tiff(datasets.square(2).astype(np.int32), compression="zlib"), "a.tiff"),
     ],
-    ids=["grey png", "palette png", "16-bit tiff", "compressed 32-bit tiff"],
+    ids=["grey png", "palette png", "2-bit grey png", "4-bit grey png", "16-bit tiff", "compressed 32-bit tiff"],
 )
 def test_stored_values_are_classes_whatever_holds_them(data: bytes, name: str, tmp_path: Path):
     found = class_map_of(with_mask(tmp_path, data, name=name))
