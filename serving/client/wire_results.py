@@ -8,6 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from pipelines import rle
 from pipelines.errors import ServerFaultError
 from pipelines.polygons import Polygon, to_mask
 from pipelines.types import (
@@ -128,7 +129,7 @@ def _read_mask(mask: pb.ObjectMask) -> BoolArray:
     """An object's window, in whichever format it came."""
     hw = (mask.height, mask.width)
     if mask.counts:
-        return _unroll(mask.counts, hw)
+        return rle.decode(mask.counts, hw)
     if mask.png:
         return _plane(mask.png) > 0
     return to_mask([_read_region(region, (mask.left, mask.top)) for region in mask.regions], hw)
@@ -155,17 +156,8 @@ def _fill(masks: Iterable[pb.ClassMask], image_hw: tuple[int, int], classes: int
     class_map = np.zeros(image_hw, np.uint8 if largest < 256 else np.uint16)
     for mask in masks:
         regions = [_read_region(region, (0, 0)) for region in mask.regions]
-        class_map[to_mask(regions, image_hw) if regions else _unroll(mask.counts, image_hw)] = mask.class_id
+        class_map[to_mask(regions, image_hw) if regions else rle.decode(mask.counts, image_hw)] = mask.class_id
     return class_map
-
-
-def _unroll(counts: Iterable[int], hw: tuple[int, int]) -> BoolArray:
-    """Run lengths, column by column, back to a mask ``(H, W)``; raises ValueError where they do not fill it."""
-    runs, (height, width) = _ints(counts), hw
-    if runs.sum() != height * width:
-        raise ValueError(f"run lengths must sum to {height} x {width}, they sum to {runs.sum():,}")
-    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return np.ascontiguousarray(columns.reshape(width, height).T)
 
 
 def _plane(png: bytes) -> AnyArray:

@@ -31,6 +31,7 @@ OURS_FOR_CLIENTS = {
     "pipelines.decisions",
     "pipelines.errors",
     "pipelines.polygons",
+    "pipelines.rle",
     "pipelines.tile_options",
     "pipelines.types",
 }
