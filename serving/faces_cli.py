@@ -29,7 +29,12 @@ def _address(text: str | None) -> str | None:
 
 
 faces_app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Enrol people once, verify 1:1, identify 1:K, calibrate."
+    add_completion=False,
+    no_args_is_help=True,
+    help="""Enrol people once, verify 1:1, identify 1:K, calibrate.
+
+    Example: ocella faces list --gallery my-gallery
+    """,
 )
 Gallery = Annotated[Path | None, typer.Option("--gallery", metavar="DIR", help="The gallery's folder; with --package.")]
 Package = Annotated[

@@ -1,8 +1,9 @@
-"""Our YOLO-style detector: a residual backbone, a top-down neck, and anchor grids that ``yolo_grid`` decodes."""
+"""Our YOLO-style detector: a backbone, a top-down neck, and anchor grids that ``yolo_grid`` decodes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from export.nets.architecture import Architecture, image_spec
+from export.nets.efficientnet_features import EfficientNetFeatures
 from export.nets.specs import GridDetector
 from pipelines.errors import RecipeError
 from pipelines.specs import DetectionHead, Fit, Letterbox, Nms, Pad, YoloGrid
@@ -43,6 +45,37 @@ class Residual(nn.Module):
         return result
 
 
+class ResidualFeatures(nn.Module):
+    """``(N, 3, H, W)`` to one map a stride: our own backbone, residual blocks at every scale.
+
+    Attributes:
+        channels: of each stride's map.
+    """
+
+    def __init__(self, strides: Sequence[int], *, width: int, depth: int) -> None:
+        super().__init__()
+        self._strides = tuple(strides)
+        levels = int(math.log2(strides[-1]))
+        widths = [width * 2 ** min(level, 3) for level in range(levels)]  # at strides 2, 4, 8 ...
+        # The first convolution halves the sides: at full resolution it would cost as much as all the others.
+        self.stem = ConvNorm(3, widths[0], stride=2)
+        self.stages = nn.ModuleList(
+            nn.Sequential(ConvNorm(narrow, wide, stride=2), *(Residual(wide) for _ in range(depth)))
+            for narrow, wide in pairwise(widths)
+        )
+        self.channels = [widths[int(math.log2(stride)) - 1] for stride in strides]
+
+    def forward(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps, finest stride first."""
+        x = self.stem(rows)
+        features = []
+        for level, stage in enumerate(self.stages, start=2):
+            x = stage(x)
+            if 2**level in self._strides:
+                features.append(x)
+        return features
+
+
 class GridDetectorNet(nn.Module):
     """``(N, 3, H, W)``, sides multiples of the largest stride, to one map ``(N, A * (5 + C), h, w)`` a stride.
 
@@ -51,19 +84,16 @@ class GridDetectorNet(nn.Module):
     """
 
     def __init__(
-        self, *, width: int, depth: int, strides: tuple[int, ...], anchors_per_scale: int, num_classes: int
+        self, backbone: ResidualFeatures | EfficientNetFeatures, *, anchors_per_scale: int, num_classes: int, width: int
     ) -> None:
+        """``width``: most channels of the neck at the finest stride, twice as many at the next, and so on."""
         super().__init__()
-        self.strides = strides
-        levels = int(math.log2(strides[-1]))
-        widths = [width * 2 ** min(level, 3) for level in range(levels)]  # at strides 2, 4, 8 ...
-        # The first convolution halves the sides: at full resolution it would cost as much as all the others.
-        self.stem = ConvNorm(3, widths[0], stride=2)
-        self.backbone = nn.ModuleList(
-            nn.Sequential(ConvNorm(narrow, wide, stride=2), *(Residual(wide) for _ in range(depth)))
-            for narrow, wide in pairwise(widths)
+        self.backbone = backbone
+        at = [min(channels, width * 2**i) for i, channels in enumerate(backbone.channels)]
+        self.inputs = nn.ModuleList(
+            ConvNorm(deep, narrow, kernel=1) if deep != narrow else nn.Identity()
+            for deep, narrow in zip(backbone.channels, at, strict=True)
         )
-        at = [widths[int(math.log2(stride)) - 1] for stride in strides]
         self.laterals = nn.ModuleList(ConvNorm(deep, fine, kernel=1) for fine, deep in pairwise(at))
         self.merges = nn.ModuleList(ConvNorm(2 * fine, fine, kernel=1) for fine in at[:-1])
         attributes = anchors_per_scale * (BOX_AND_OBJECTNESS + num_classes)
@@ -86,12 +116,7 @@ class GridDetectorNet(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Raw maps, finest stride first."""
-        x = self.stem(rows)
-        features = []
-        for level, stage in enumerate(self.backbone, start=2):
-            x = stage(x)
-            if 2**level in self.strides:
-                features.append(x)
+        features = [narrow(x) for narrow, x in zip(self.inputs, self.backbone(rows), strict=True)]
         for i in reversed(range(len(features) - 1)):
             coarse = F.interpolate(self.laterals[i](features[i + 1]), scale_factor=2.0, mode="nearest")
             features[i] = self.merges[i](torch.cat((features[i], coarse), dim=1))
@@ -105,13 +130,14 @@ def build(spec: GridDetector, num_classes: int) -> Architecture:
     outputs = tuple(f"grid_{stride}" for stride in spec.strides)
     return Architecture(
         module=GridDetectorNet(
-            width=spec.width,
-            depth=spec.depth,
-            strides=spec.strides,
+            _backbone(spec),
             anchors_per_scale=len(spec.anchors[0]),
             num_classes=num_classes,
+            width=spec.width * 2 ** min(int(math.log2(spec.strides[0])) - 1, 3),
         ),
-        image=image_spec(fit_of(spec), resample="opencv_linear", statistics="unit"),
+        image=image_spec(
+            fit_of(spec), resample="opencv_linear", statistics="unit" if spec.backbone == "residual" else "symmetric"
+        ),
         head=DetectionHead(
             task="detection",
             decoder=YoloGrid(
@@ -129,6 +155,12 @@ def build(spec: GridDetector, num_classes: int) -> Architecture:
             max_detections=spec.max_detections,
         ),
     )
+
+
+def _backbone(spec: GridDetector) -> ResidualFeatures | EfficientNetFeatures:
+    if spec.backbone == "efficientnet_lite0":
+        return EfficientNetFeatures(spec.strides)
+    return ResidualFeatures(spec.strides, width=spec.width, depth=spec.depth)
 
 
 def fit_of(spec: GridDetector) -> Fit:

@@ -26,8 +26,10 @@ class GridDetector(Spec):
 
     Attributes:
         kind: ``grid_detector``.
-        width: channels at half the row's size; every later stage has twice as many, up to 8 times.
-        depth: residual blocks of a stage.
+        backbone: ``residual``, our own, or ``efficientnet_lite0``, which has published weights to start from.
+        width: channels at half the row's size; every later stage has twice as many, up to 8 times. The neck has no more
+            than that at each stride, whatever the backbone.
+        depth: residual blocks of a stage of our own backbone.
         strides: row pixels a cell, one a scale, finest first: each of 4, 8, 16, 32, each twice the one before.
         anchors: width and height in row pixels, the same number for each stride; null: found in the training boxes.
         anchors_per_scale: how many are looked for where ``anchors`` is null.
@@ -40,6 +42,7 @@ class GridDetector(Spec):
     """
 
     kind: Literal["grid_detector"] = "grid_detector"
+    backbone: Literal["residual", "efficientnet_lite0"] = "residual"
     width: Annotated[int, Field(ge=4, le=256)] = 16
     depth: Annotated[int, Field(ge=1, le=16)] = 1
     strides: tuple[Literal[4, 8, 16, 32], ...] = Field((8, 16), min_length=1, max_length=4)

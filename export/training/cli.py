@@ -63,15 +63,16 @@ def gather(recipe: str, data: Path | None, *, smoke: bool) -> tuple[TrainConfig,
     from export.cli import cache_root
     from export.training.config import read_config
     from export.training.recipes import RECIPES
-    from export.training.sources import config_data, recipe_data, smoke_config
+    from export.training.sources import config_data, recipe_config, recipe_data, smoke_config
 
     def say(line: str) -> None:
         typer.echo(f"  {line}")
 
     if recipe in RECIPES:
         chosen = RECIPES[recipe]
-        found = recipe_data(chosen, data or cache_root(None).parent / "data", smoke=smoke, report=say)
-        return (chosen.smoke if smoke else chosen.config), found
+        root = data or cache_root(None).parent / "data"
+        found = recipe_data(chosen, root, smoke=smoke, report=say)
+        return recipe_config(chosen, root, smoke=smoke, report=say), found
     path = Path(recipe)
     if not path.suffix and not path.exists():
         close = difflib.get_close_matches(recipe, RECIPES, n=1)

@@ -37,6 +37,14 @@ def recipe_data(recipe: Recipe, root: Path, *, smoke: bool, report: Report) -> T
     )
 
 
+def recipe_config(recipe: Recipe, root: Path, *, smoke: bool, report: Report) -> TrainConfig:
+    """The recipe's config, with the published weights that it starts from fetched into ``root`` where it has any."""
+    config = recipe.smoke if smoke else recipe.config
+    if recipe.weights is None:
+        return config
+    return config.model_copy(update={"weights": str(recipe.weights(root, report))})
+
+
 def config_data(config: TrainConfig, root: Path, *, smoke: bool, report: Report) -> TrainingData:
     """Read a user's data as the config says; the held-out images are its ``test``, or drawn by the seed."""
     train, test = _read(config.data, root, report, seed=config.seed)

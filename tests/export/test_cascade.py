@@ -29,7 +29,9 @@ from tests.packages import edit_manifest, photo, png
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_cascade(tmp_path_factory.mktemp("made") / "pair" / "1", second="embedding", crop=align_crop(), max_objects=5)
+    return make_cascade(
+        tmp_path_factory.mktemp("made") / "pair" / "1", second="embedding", crop=align_crop(), max_objects=5
+    )
 
 
 @pytest.fixture

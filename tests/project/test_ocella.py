@@ -66,7 +66,7 @@ def example_of(command: str, capsys: pytest.CaptureFixture[str]) -> list[list[st
     return [shlex.split(line) for line in pasted.splitlines() if line.strip(" │╰─╯")]
 
 
-@pytest.mark.parametrize("command", sorted(set(ocella.COMMANDS) - {"zoo"}))
+@pytest.mark.parametrize("command", sorted(set(ocella.COMMANDS) - {"faces", "zoo"}))
 def test_each_commands_help_ends_with_an_example_to_paste(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -74,6 +74,11 @@ def test_each_commands_help_ends_with_an_example_to_paste(
     *before, last = example_of(command, capsys)
     assert last[:2] == ["ocella", command]
     assert all(line[0] == "ocella" or "=" in line[0] for line in before)
+
+
+def test_the_help_of_faces_shows_an_example(capsys: pytest.CaptureFixture[str]):
+    assert ocella.main(["faces", "--help"]) == 0
+    assert "Example: ocella faces list" in capsys.readouterr().out
 
 
 def test_the_zoos_help_shows_an_example(capsys: pytest.CaptureFixture[str]):

@@ -39,7 +39,8 @@ def test_every_field_of_the_protocol_is_pinned():
 
 def test_the_service_has_the_methods_of_the_contract():
     methods = pb.DESCRIPTOR.services_by_name["Vision"].methods
-    assert [method.name for method in methods] == ["Predict", "PredictStream", "ListModels", "DescribeModel"]
+    names = ["Predict", "PredictStream", "PredictTiles", "ListModels", "DescribeModel"]
+    assert [method.name for method in methods] == names
     assert pb.DESCRIPTOR.services_by_name["Vision"].full_name == "ocella.v1.Vision"
 
 

@@ -214,7 +214,7 @@ async def test_a_stop_waits_no_longer_than_its_grace(
 ):
     made = swap_session(monkeypatch, "classes", GatedSession)
     async with running_server(repository, grace_s=0.05) as server:
-        client = AsyncVisionClient(server.grpc_address, timeout_s=PATIENCE_S)
+        client = AsyncVisionClient(server.grpc_address, timeout_s=PATIENCE_S, retry=None)
         hung = asyncio.create_task(client.predict("classes", photos[0]))
         assert await asyncio.to_thread(made[0].entered.acquire, timeout=PATIENCE_S)
     with pytest.raises(DrainingError, match="stopped before the answer was ready"):

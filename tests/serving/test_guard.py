@@ -194,7 +194,7 @@ async def test_a_session_whose_run_cannot_be_ended_is_replaced_and_the_second_ti
     swap_session(monkeypatch, "sick", lambda session: Hanging(session, hang, release, obey=False))
     async with (
         running_server(pair, canary_interval_s=0, hang_s=0.2, breaker_wait_s=0.05) as server,
-        AsyncVisionClient(server.grpc_address, timeout_s=PATIENCE_S) as client,
+        AsyncVisionClient(server.grpc_address, timeout_s=PATIENCE_S, retry=None) as client,
         httpx.AsyncClient(base_url=f"http://{server.http_address}", trust_env=False) as http,
     ):
         for time in (1, 2):

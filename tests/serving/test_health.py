@@ -117,6 +117,7 @@ async def test_the_services_are_found_by_reflection(starting: ListeningServer):
         assert (await call.read()).file_descriptor_response.file_descriptor_proto
         await call.done_writing()
     assert names == {
+        "ocella.v1.Faces",
         "ocella.v1.Vision",
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",

@@ -45,8 +45,8 @@ def test_an_error_has_the_codes_of_the_contract(error: Exception, code: StatusCo
     assert is_listed(error)
 
 
-def test_the_contract_lists_ten_errors_and_four_of_http_alone():
-    assert len(STATUS) == 14
+def test_the_contract_lists_thirteen_errors_and_four_of_http_alone():
+    assert len(STATUS) == 17
 
 
 @pytest.mark.parametrize("error", [ModelRunError("secret"), RuntimeError("secret"), KeyError("secret")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from export.data.dataset import Dataset
 from export.training.config import TrainConfig
@@ -20,6 +21,8 @@ class Recipe:
         smoke: the same run in seconds, on a part of the training data.
         smoke_train: picks that part.
         samples: encoded PNG images for golden results, by name, from the held-out data.
+        weights: fetches published weights to start from into a folder, telling of its progress, and returns their file
+            (names as the model's own); ``None``: from nothing.
     """
 
     config: TrainConfig
@@ -28,6 +31,7 @@ class Recipe:
     smoke: TrainConfig
     smoke_train: Callable[[Dataset], Dataset]
     samples: Callable[[Dataset], Mapping[str, bytes]]
+    weights: Callable[[Path, Callable[[str], None]], Path] | None = None
 
     @property
     def name(self) -> str:

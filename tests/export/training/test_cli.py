@@ -76,7 +76,7 @@ def test_a_run_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["digit"], "no recipe 'digit', there are digits, trees; did you mean 'digits'"),
+        (["digit"], "no recipe 'digit', there are digits, nuclei, orl-faces, trees; did you mean 'digits'"),
         (["none.toml"], "none.toml cannot be read"),
     ],
 )
