@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 TRAINING_ONLY = {"onnx", "onnxscript", "torch", "torchvision"}
-PARTS = ("export", "pipelines", "protos", "serving", "ocella.py", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("export", "models", "pipelines", "protos", "serving", "ocella.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,19 @@ def test_top_level_names_are_the_four_packages_the_command_and_the_metadata(whee
     assert top == {"export", "pipelines", "protos", "serving", "ocella.py", "ocella-0.1.0.dist-info"}
 
 
+def test_the_wheel_holds_the_embedded_models_where_the_server_looks(wheel: Path):
+    tracked = {path.relative_to(ROOT / "models").as_posix() for path in (ROOT / "models").rglob("*") if path.is_file()}
+    packed = {name.removeprefix("serving/_models/") for name in zipfile.ZipFile(wheel).namelist() if "_models/" in name}
+    assert packed == tracked != set()
+
+
 def test_the_wheel_holds_every_tracked_file_of_its_packages(wheel: Path):
     listed = subprocess.run(
-        ["git", "ls-files", *PARTS[:5]], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "ls-files", *(part for part in PARTS[:6] if part != "models")],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     with zipfile.ZipFile(wheel) as archive:
         missing = {path for path in listed.splitlines() if (ROOT / path).exists()} - set(archive.namelist())
