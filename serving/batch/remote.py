@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -98,7 +99,7 @@ class RemoteEngine:
                     raise JobError(
                         f"{self._client.server} must answer within {self._patience_s:g} s, it did not: {error}"
                     ) from error
-            await asyncio.sleep(pause_s)
+            await sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _check_same_package(self) -> None:

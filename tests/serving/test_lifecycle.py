@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,19 @@ async def test_requests_inside_finish_on_the_old_version_which_is_freed_then(
         await gone(lambda: run_threads("classes-1"))
 
 
+OTHERS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Threads of servers that other tests share: they run models of the same names."""
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def run_threads(model: str) -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"run-{model}")]
+    mine = (thread for thread in threading.enumerate() if thread not in OTHERS)
+    return [thread.name for thread in mine if thread.name.startswith(f"run-{model}")]
 
 
 def not_numbers(outputs: dict[str, Any]) -> dict[str, Any]:

@@ -103,13 +103,12 @@ async def troubled(
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made; none takes any time."""
     made: list[float] = []
-    sleep = asyncio.sleep
 
     async def at_once(seconds: float) -> None:
         made.append(seconds)
-        await sleep(0)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr(remote.asyncio, "sleep", at_once)
+    monkeypatch.setattr(remote, "sleep", at_once)
     return made
 
 
