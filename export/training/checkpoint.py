@@ -181,8 +181,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             raw = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for damaged files, and for what is not a checkpoint.
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise RecipeError(f"{path} is not a checkpoint: {reason}") from error
+        # torch's own text proposes to execute what the file holds, which nobody should.
+        raise RecipeError(
+            f"{path} must be a whole file of tensors that torch.save wrote, it is damaged or holds something else "
+            f"({type(error).__name__})"
+        ) from error
     if not isinstance(raw, dict):
         raise RecipeError(f"{path} must hold a mapping, got {type(raw).__name__}")
     return raw

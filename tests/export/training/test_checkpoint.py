@@ -68,7 +68,7 @@ class Evil:
 def test_nothing_in_the_file_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"fields": "", "samples": {}, "weights": Evil()}, tmp_path / "model.pt")
-    with pytest.raises(RecipeError, match="is not a checkpoint"):
+    with pytest.raises(RecipeError, match="must be a whole file of tensors"):
         load_trained(tmp_path / "model.pt")
     assert not (tmp_path / "executed").exists()
 
