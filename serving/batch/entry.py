@@ -65,7 +65,11 @@ def stamp_of(path: bytes) -> bytes:
 def read_file(path: bytes, *, limit: int = ImageLimits().max_bytes) -> bytes:
     """A file's bytes; of one that is too large, or has no end, no more than it takes to know that."""
     with open(path, "rb") as file:  # noqa: PTH123, as above
-        data = file.read(limit + 1)
+        # Asked for the limit at once, Python would hold that much for each file, however small.
+        size = min(os.fstat(file.fileno()).st_size, limit)
+        data = file.read(size + 1)
+        if len(data) > size:  # it grew, or a pipe or a device has no size
+            data += file.read(limit + 1 - len(data))
     if len(data) > limit:
         raise ImageTooLargeError(f"image has more than {limit:,} bytes, the limit")
     return data
