@@ -1,7 +1,8 @@
-"""Centre heatmaps: hand-made cells, the naive loop, and both published conventions."""
+"""Centre heatmaps: two published decoders, hand-made cells, the naive loop, and both conventions."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.types import AnyArray
 from tests import reference
 from tests.builders import center_heatmap, f32
 
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "decoders" / "center_heatmap"
 CENTERNET: dict[str, Any] = {
     "size_encoding": "linear",
     "center_shift": 0.0,
@@ -51,6 +53,28 @@ def run(maps: dict[str, AnyArray], *, score_threshold: float = 0.5, **over: Any)
     grid_hw = maps["heatmap"].shape[1:]
     row_hw = (grid_hw[0] * 4, grid_hw[1] * 4)
     return decode(maps, center_heatmap(**over), row_hw=row_hw, score_threshold=score_threshold)
+
+
+def test_maps_decode_as_deface_decodes_those_of_centerface() -> None:
+    fixture = np.load(FIXTURES / "deface.npz")
+    found = run(dict(fixture), score_threshold=float(fixture["threshold"]))
+    assert len(fixture["boxes"]) >= 15
+    np.testing.assert_allclose(found.boxes, fixture["boxes"], atol=1e-3)
+    np.testing.assert_array_equal(found.scores, fixture["scores"])
+    assert found.keypoints is not None
+    np.testing.assert_allclose(found.keypoints[..., :2], fixture["points"], atol=1e-3)
+
+
+def test_maps_decode_as_libreyolo_decodes_those_of_centernet() -> None:
+    fixture = np.load(FIXTURES / "centernet.npz")
+    found = run(dict(fixture), score_threshold=float(fixture["threshold"]), **CENTERNET)
+    height, width = (side * 4 for side in fixture["heatmap"].shape[1:])
+    assert len(fixture["boxes"]) >= 100
+    order, theirs = np.argsort(-found.scores, kind="stable"), np.argsort(-fixture["scores"], kind="stable")
+    clipped = fixture["boxes"].clip(0, (width, height, width, height))  # they clip in the original image
+    np.testing.assert_allclose(found.boxes[order], clipped[theirs], atol=1e-3)
+    np.testing.assert_allclose(found.scores[order], fixture["scores"][theirs], rtol=1e-6)
+    np.testing.assert_array_equal(found.class_ids[order], fixture["class_ids"][theirs])
 
 
 def test_a_centerface_cell_is_decoded_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipelines.errors import ModelOutputError
 from pipelines.specs import EndToEnd
 from tests.builders import f32
 
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "decoders" / "end_to_end" / "libreyolo.npz"
 ROW_HW = (64, 128)
 # As YOLOv10 (arXiv:2405.14458, section 3.1) answers without suppression: the best M, best first, the rest padding.
 ANSWER = [
@@ -40,6 +42,15 @@ def test_rows_at_the_threshold_or_above_are_the_candidates() -> None:
     assert found.scores.tolist() == [0.75, 0.5]
     assert found.class_ids.tolist() == [2, 0]
     assert found.num_classes == 3
+
+
+def test_rows_are_read_as_libreyolo_reads_them() -> None:
+    fixture = np.load(FIXTURE)
+    found = run(fixture["rows"], end_to_end(num_classes=80), score_threshold=float(fixture["threshold"]))
+    assert len(fixture["boxes"]) >= 50
+    np.testing.assert_array_equal(found.boxes, fixture["boxes"])
+    np.testing.assert_array_equal(found.scores, fixture["scores"])
+    np.testing.assert_array_equal(found.class_ids, fixture["class_ids"])
 
 
 def test_normalised_boxes_are_multiplied_by_the_sides_of_the_row() -> None:

@@ -1,7 +1,8 @@
-"""Text probability maps: drawn rectangles come back, grown by the formula, in a fixed order of corners."""
+"""Text probability maps: a published decoder's rectangles; drawn ones come back, grown by the formula, in a fixed order."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from pipelines.errors import ModelOutputError
 from pipelines.types import AnyArray, FloatArray
 from tests.builders import f32, probability_map
 
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "decoders" / "probability_map"
 ROW_HW = (96, 160)
 
 
@@ -39,6 +41,20 @@ def test_an_upright_region_becomes_its_rectangle_grown_by_hand() -> None:
     assert found.polygons[0].tolist() == [[34, 14], [86, 14], [86, 36], [34, 36]]
     assert found.scores.tolist() == [0.75]
     assert found.class_ids.tolist() == [0]
+
+
+@pytest.mark.parametrize("name", ["plain", "dilated"])
+def test_regions_become_the_rectangles_that_rapidocr_makes_of_them(name: str) -> None:
+    fixture = np.load(FIXTURES / "rapidocr.npz")
+    probabilities = f32(fixture[name])
+    spec = probability_map(dilate=name == "dilated", unclip_ratio=1.6)
+    outputs = {"probabilities": probabilities[np.newaxis]}
+    found = decode(outputs, spec, row_hw=probabilities.shape, score_threshold=0.5)
+    assert found.polygons is not None
+    assert len(fixture[f"{name}_polygons"]) >= 7
+    np.testing.assert_allclose(found.scores, fixture[f"{name}_scores"], rtol=1e-6)
+    # Their polygon library cuts corners to whole pixels before it grows them, and they round after.
+    np.testing.assert_allclose(np.array(found.polygons), fixture[f"{name}_polygons"], atol=2.5)
 
 
 def test_dilation_widens_a_region_by_a_pixel_to_the_right_and_below() -> None:

@@ -1,8 +1,9 @@
-"""Anchor grids: cells computed by hand at 608 pixels, the naive loop, and a round trip from boxes."""
+"""Anchor grids: cells computed by hand at 608 pixels, a published decoder, the naive loop, and a round trip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,12 @@ from tests.builders import f32, yolo_grid
 # YOLOv2's own anchors for COCO, in cells of 32 pixels.
 CELL_ANCHORS = ((0.57273, 0.677385), (1.87446, 2.06253), (3.33843, 5.47434), (7.88282, 3.52778), (9.77052, 9.16828))
 PIXEL_ANCHORS = tuple((width * 32, height * 32) for width, height in CELL_ANCHORS)
+YOLOV3_ANCHORS = {  # in pixels
+    "yolo_32": ((116.0, 90.0), (156.0, 198.0), (373.0, 326.0)),
+    "yolo_16": ((30.0, 61.0), (62.0, 45.0), (59.0, 119.0)),
+    "yolo_8": ((10.0, 13.0), (16.0, 30.0), (33.0, 23.0)),
+}
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "decoders"
 QUIET = -20.0  # an objectness logit of no object
 
 
@@ -90,6 +97,25 @@ def test_four_axes_are_read_like_three() -> None:
     grid = coco_grid(TWO_CELLS)
     found = decode({"grid": grid}, v2(), row_hw=(608, 608), score_threshold=0.5)
     np.testing.assert_array_equal(found.boxes, run(grid, v2()).boxes)
+
+
+@pytest.mark.parametrize("kind", ["region", "yolo"])
+def test_maps_decode_as_libreyolo_decodes_them(kind: str) -> None:
+    fixture = np.load(FIXTURES / "yolo_grid" / "libreyolo.npz")
+    if kind == "region":
+        spec = v2(outputs=("region_32",), anchors=(CELL_ANCHORS[:3],), channel_order="chw")
+    else:
+        spec = v3(outputs=tuple(YOLOV3_ANCHORS), strides=(32, 16, 8), anchors=tuple(YOLOV3_ANCHORS.values()))
+    found = decode(dict(fixture), spec, row_hw=(96, 96), score_threshold=0.3)
+    cx, cy, width, height = np.concatenate([fixture[f"{name}_boxes_cxcywh"] for name in spec.outputs]).T
+    scores = np.concatenate([fixture[f"{name}_scores"] for name in spec.outputs])
+    boxes = np.stack((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2), axis=1)
+    best = scores.max(axis=1) >= 0.3
+    theirs, ours = np.lexsort(boxes[best].T), np.lexsort(found.boxes.T)  # they go through the anchors first
+    assert best.sum() >= 5
+    np.testing.assert_allclose(found.boxes[ours], boxes[best][theirs], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.scores[ours], scores[best].max(axis=1)[theirs], rtol=1e-5)
+    np.testing.assert_array_equal(found.class_ids[ours], scores[best].argmax(axis=1)[theirs])
 
 
 def encode(boxes: AnyArray, class_ids: Sequence[int], spec: YoloGrid, *, grid_hw: tuple[int, int]) -> AnyArray:
