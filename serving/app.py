@@ -7,40 +7,30 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import cv2
-from prometheus_client import disable_created_metrics, generate_latest
+from prometheus_client import generate_latest
 
-from pipelines.image import ImageLimits
 from serving.calls import Calls
 from serving.catalog import Catalog
-from serving.cpu import usable_cores
+from serving.core import serving_core
 from serving.dataplane import DataPlane
 from serving.faces_plane import FacesPlane
 from serving.faces_service import Faces
 from serving.grpc_server import ENVELOPE_BYTES, build_grpc_server
-from serving.guard import Guard, GuardPolicy
+from serving.guard import Guard
 from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app
-from serving.judge import Judge
 from serving.lifecycle import Lifecycle
-from serving.loading import Loader
-from serving.malloc import keep_large_blocks
 from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
-from serving.oip.parts import service_parts
 from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
-from serving.repository import embedded_repository
 from serving.rest.parts import RestParts
-from serving.settings import Settings, StartError, check_exposure
+from serving.settings import Settings, check_exposure
 from serving.signals import stop_on_signals
 from serving.snapshot import Snapshot
-from serving.swap import Swap
-from serving.threads import Threads
 from serving.vision import Vision, VisionParts
 from serving.watcher import Watcher
 
@@ -83,37 +73,28 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     Raises StartError for whatever makes a start impossible: folders, address, ports.
     """
     check_exposure(settings)
-    _tune_process()
-    cores = max(1, usable_cores() // settings.processes)
-    catalog, metrics = Catalog(), Metrics()
-    swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
-    loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
-    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, judge, cores=cores)
-    guard = Guard(swap, lifecycle, judge, _guard_policy(settings))
     async with AsyncExitStack() as stack:
-        pixels = Threads(cores, name="pixels")
-        stack.callback(pixels.close)
-        await stack.enter_async_context(lifecycle)
-        limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-        plane = DataPlane(catalog, pixels, limits)
+        core = await stack.enter_async_context(serving_core(settings))
+        catalog, metrics, guard, plane, calls = core.catalog, core.metrics, core.guard, core.plane, core.calls
         probes = await stack.enter_async_context(_probes(settings, catalog, metrics, guard))
-        calls = Calls(catalog, metrics, on_outcome=guard.record)
-        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
-        rest = RestParts(oip, plane, pixels, limits, max_body=settings.max_image_bytes + ENVELOPE_BYTES)
+        rest = RestParts(core.oip, plane, core.pixels, core.limits, max_body=settings.max_image_bytes + ENVELOPE_BYTES)
         app = build_app(probes, rest, allowed_hosts=allowed_hosts(settings.host))
         shared = settings.member_of is not None
         listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP", shared=shared))
         http = await stack.enter_async_context(HttpServer(app, listener))
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
-        galleries = FacesPlane(plane, catalog, limits, galleries=settings.galleries, keep_crops=settings.keep_crops)
+        galleries = FacesPlane(
+            plane, catalog, core.limits, galleries=settings.galleries, keep_crops=settings.keep_crops
+        )
         faces = Faces(stack.enter_context(galleries), calls)
-        server, grpc_address = build_grpc_server(settings, Vision(parts), faces, InferenceService(oip), Health(catalog))
+        inference, health = InferenceService(core.oip), Health(catalog)
+        server, grpc_address = build_grpc_server(settings, Vision(parts), faces, inference, health)
         await server.start()
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
         await stack.enter_async_context(guard)
         if settings.watch:
-            await stack.enter_async_context(Watcher(lifecycle, interval_s=settings.watch_interval_s))
-        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, lifecycle)
+            await stack.enter_async_context(Watcher(core.lifecycle, interval_s=settings.watch_interval_s))
+        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, core.lifecycle)
 
 
 @asynccontextmanager
@@ -128,16 +109,6 @@ async def _probes(settings: Settings, catalog: Catalog, metrics: Metrics, guard:
 
     async with telling(socket_of(settings.member_of, settings.member), tell):
         yield SharedProbes(settings.member_of / ALL)
-
-
-def _guard_policy(settings: Settings) -> GuardPolicy:
-    return GuardPolicy(
-        canary_interval_s=settings.canary_interval_s,
-        hang_s=settings.hang_s,
-        breaker_calls=settings.breaker_calls,
-        breaker_rate=settings.breaker_rate,
-        breaker_wait_s=settings.breaker_wait_s,
-    )
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -163,21 +134,6 @@ def _readiness(catalog: Catalog) -> str:
     ready = ", ".join(f"{status.name} {status.version}" for status in statuses if status.ready)
     failed = [f"not ready: {status.name} {status.version}: {status.reason}" for status in statuses if not status.ready]
     return "\n".join([f"ready: {ready}", *failed])
-
-
-def _embedded() -> Path:
-    folder = embedded_repository()
-    if not folder.is_dir() or not any(child.is_dir() for child in folder.iterdir()):
-        raise StartError(
-            "no models are built in, give --models DIR: `ocella zoo pull centerface` fetches one and says where it lies"
-        )
-    return folder
-
-
-def _tune_process() -> None:
-    keep_large_blocks()
-    cv2.setNumThreads(1)  # one image a thread: OpenCV's own threads would take cores from other requests
-    disable_created_metrics()  # a second series for each counter that no query asks for
 
 
 async def _stop(server: Any, catalog: Catalog, plane: DataPlane, calls: Calls, grace_s: float) -> None:

@@ -167,10 +167,10 @@ async def test_a_server_of_which_no_model_loads_does_not_start(tmp_path: Path):
 async def test_without_folders_the_embedded_repository_is_served(
     repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setattr("serving.app.embedded_repository", lambda: repository)
+    monkeypatch.setattr("serving.core.embedded_repository", lambda: repository)
     async with running_server() as server:
         assert len(server.catalog.statuses()) == 4
-    monkeypatch.setattr("serving.app.embedded_repository", lambda: tmp_path / "none")
+    monkeypatch.setattr("serving.core.embedded_repository", lambda: tmp_path / "none")
     with pytest.raises(StartError, match=r"give --models DIR: `ocella zoo pull"):
         async with running_server():
             pass

@@ -1,0 +1,108 @@
+"""What serves, free of any transport: models, their loading and guarding, the data plane, the counting of requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from prometheus_client import disable_created_metrics
+
+from pipelines.image import ImageLimits
+from serving.calls import Calls
+from serving.catalog import Catalog
+from serving.cpu import usable_cores
+from serving.dataplane import DataPlane
+from serving.guard import Guard, GuardPolicy
+from serving.judge import Judge
+from serving.lifecycle import Lifecycle
+from serving.loading import Loader
+from serving.malloc import keep_large_blocks
+from serving.metrics import Metrics
+from serving.oip.parts import ServiceParts, service_parts
+from serving.repository import embedded_repository
+from serving.settings import Settings, StartError
+from serving.swap import Swap
+from serving.threads import Threads
+
+
+@dataclass(frozen=True)
+class Core:
+    """The parts that transports are built on.
+
+    Attributes:
+        catalog: the models.
+        metrics: what is counted.
+        lifecycle: loads and unloads models.
+        guard: judges what answers, once it is entered.
+        plane: answers.
+        calls: counts each request.
+        oip: of the Open Inference Protocol.
+        pixels: threads for what must not be computed on the loop.
+        limits: of one image.
+    """
+
+    catalog: Catalog
+    metrics: Metrics
+    lifecycle: Lifecycle
+    guard: Guard
+    plane: DataPlane
+    calls: Calls
+    oip: ServiceParts
+    pixels: Threads
+    limits: ImageLimits
+
+
+@asynccontextmanager
+async def serving_core(settings: Settings, *, cores: int | None = None) -> AsyncIterator[Core]:
+    """Build the parts; leaving it frees the models.
+
+    Raises StartError where the folders cannot be served.
+
+    Args:
+        settings: of the server.
+        cores: that it may use; ``None``: its share of those that the process may use.
+    """
+    _tune_process()
+    cores = cores or max(1, usable_cores() // settings.processes)
+    catalog, metrics = Catalog(), Metrics()
+    swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
+    loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
+    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, judge, cores=cores)
+    guard = Guard(swap, lifecycle, judge, _guard_policy(settings))
+    async with AsyncExitStack() as stack:
+        pixels = Threads(cores, name="pixels")
+        stack.callback(pixels.close)
+        await stack.enter_async_context(lifecycle)
+        limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+        plane = DataPlane(catalog, pixels, limits)
+        calls = Calls(catalog, metrics, on_outcome=guard.record)
+        oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
+        yield Core(catalog, metrics, lifecycle, guard, plane, calls, oip, pixels, limits)
+
+
+def _guard_policy(settings: Settings) -> GuardPolicy:
+    return GuardPolicy(
+        canary_interval_s=settings.canary_interval_s,
+        hang_s=settings.hang_s,
+        breaker_calls=settings.breaker_calls,
+        breaker_rate=settings.breaker_rate,
+        breaker_wait_s=settings.breaker_wait_s,
+    )
+
+
+def _embedded() -> Path:
+    folder = embedded_repository()
+    if not folder.is_dir() or not any(child.is_dir() for child in folder.iterdir()):
+        raise StartError(
+            "no models are built in, give --models DIR: `ocella zoo pull centerface` fetches one and says where it lies"
+        )
+    return folder
+
+
+def _tune_process() -> None:
+    keep_large_blocks()
+    cv2.setNumThreads(1)  # one image a thread: OpenCV's own threads would take cores from other requests
+    disable_created_metrics()  # a second series for each counter that no query asks for
