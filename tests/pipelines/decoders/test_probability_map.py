@@ -1,4 +1,4 @@
-"""Text probability maps: a published decoder's rectangles; drawn ones come back, grown by the formula, in a fixed order."""
+"""Text probability maps: a published decoder's rectangles; drawn ones come back, grown, in a fixed order."""
 
 from __future__ import annotations
 
