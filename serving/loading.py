@@ -17,7 +17,7 @@ from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
 from serving.deploy import DeployError
-from serving.memory import MIB, available_bytes, check_room, needed_bytes, resident_bytes
+from serving.memory import MIB, available_bytes, check_room, graph_bytes, needed_bytes, resident_bytes
 from serving.metrics import Metrics
 from serving.providers import session_options
 from serving.reasons import public_reason
@@ -120,13 +120,15 @@ class Loader:
             raise LoadError(_reason(candidate, error)) from error
         finally:
             self._under_way -= 1
+        grown: int | None = None
         if alone and self._begun == begun:  # two loads at once cannot tell who took what
-            self._taken[candidate.name, candidate.version] = resident_bytes() - held
+            grown = self._taken[candidate.name, candidate.version] = resident_bytes() - held
         meter.loaded("ok", time.monotonic() - start)
         meter.golden("passed")
         entry: Entry | None = None
         try:
             entry = self._entry(candidate, watched, signature)
+            meter.memory(file_bytes=await threads.run(graph_bytes, candidate.folder), grown_bytes=grown)
             await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
         except Exception as error:
             (entry or watched.loaded).close()
@@ -163,8 +165,7 @@ class Loader:
         """Bytes that loading will take: as the operator says, or as seen before, or by the size of the files."""
         if candidate.deploy.runtime.memory_mb is not None:
             return candidate.deploy.runtime.memory_mb * MIB
-        graphs = sum(path.stat().st_size for path in candidate.folder.rglob("*.onnx"))
-        return max(needed_bytes(graphs), self._taken.get((candidate.name, candidate.version), 0))
+        return max(needed_bytes(graph_bytes(candidate.folder)), self._taken.get((candidate.name, candidate.version), 0))
 
 
 def task_of(candidate: Candidate) -> str:

@@ -42,9 +42,14 @@ def available_bytes(
     return min(known) if known else None
 
 
-def needed_bytes(graph_bytes: int) -> int:
-    """What loading a graph file takes at the least, from its size; large activations come on top."""
-    return int(GRAPH_FACTOR * graph_bytes) + GRAPH_BASE
+def graph_bytes(folder: Path) -> int:
+    """Size of a package's graph files; raises OSError."""
+    return sum(path.stat().st_size for path in folder.rglob("*.onnx"))
+
+
+def needed_bytes(file_bytes: int) -> int:
+    """What loading graph files takes at the least, from their size; large activations come on top."""
+    return int(GRAPH_FACTOR * file_bytes) + GRAPH_BASE
 
 
 def check_room(needed: int, *, available: int | None, resident: int, budget: int | None) -> None:

@@ -82,7 +82,11 @@ class ServedModel:
         )
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=f"{self.name}-{self.version}")
         self.batcher = batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
-        meter.watch(queue_depth=lambda: batcher.queue_depth, inflight=lambda: batcher.inside)
+        meter.watch(
+            queue_depth=lambda: batcher.queue_depth,
+            inflight=lambda: batcher.inside,
+            queue_bytes=lambda: batcher.admission.bytes,
+        )
         meter.info(task=self.task, sha256=loaded.manifest.files[GRAPH_FILE], provider=loaded.session.provider)
         meter.ready(is_ready=True)
 

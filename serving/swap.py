@@ -64,6 +64,7 @@ class Swap:
         self._answer(entry)
         if instead_of is None:
             return
+        entry.served.meter.reloaded()
         if instead_of.key != entry.key:
             self._catalog.remove(*instead_of.key)
         if fit:

@@ -26,6 +26,11 @@ CONTRACT = {
     "ocella_model_rollbacks_total": {"model", "version"},
     "ocella_canary_row_seconds": {"model", "version"},
     "ocella_leaked_threads": {"model", "version"},
+    "ocella_queue_bytes": {"model", "version"},
+    "ocella_model_memory_bytes": {"model", "version", "source"},
+    "ocella_model_reloads_total": {"model", "version"},
+    "ocella_processes": set(),
+    "ocella_build_info": {"release"},
 }
 
 
@@ -36,11 +41,13 @@ def used_metrics() -> Metrics:
     meter.stages(*range(len(STAGES)))
     meter.ran(4, 0.1, wasted_s=0.05, terminated=True)
     meter.ready(is_ready=True)
-    meter.watch(queue_depth=lambda: 3, inflight=lambda: 5)
+    meter.watch(queue_depth=lambda: 3, inflight=lambda: 5, queue_bytes=lambda: 7)
     meter.info(task="detection", sha256="ab", provider="CPUExecutionProvider")
     meter.loaded("ok", 1.0)
     meter.golden("passed")
     meter.canary(0.01)
+    meter.memory(file_bytes=10, grown_bytes=30)
+    meter.reloaded()
     meter.rolled_back()
     meter.leaked(1)
     call = metrics.call("faces", "2", "Predict")
@@ -87,7 +94,7 @@ def test_each_stage_goes_to_its_own_series():
 
 def test_gauges_are_read_when_they_are_scraped():
     metrics, depth = Metrics(), [1.0]
-    metrics.model("faces", 2).watch(queue_depth=lambda: depth[0], inflight=lambda: 0)
+    metrics.model("faces", 2).watch(queue_depth=lambda: depth[0], inflight=lambda: 0, queue_bytes=lambda: 0)
     depth[0] = 9.0
     assert metrics.registry.get_sample_value("ocella_queue_depth", {"model": "faces", "version": "2"}) == 9
 
@@ -107,7 +114,15 @@ def test_a_version_that_is_gone_is_shown_no_more_and_its_counters_stay():
     metrics.model("faces", 2).forget()
     left = {name for name, labels in samples(metrics).items() if "version" in labels}
     assert left >= {"ocella_requests_total", "ocella_images_total", "ocella_model_loads_total"}
-    assert not left & {"ocella_model_ready", "ocella_model_info", "ocella_queue_depth", "ocella_inflight_requests"}
+    assert not left & {
+        "ocella_model_ready",
+        "ocella_model_info",
+        "ocella_model_memory_bytes",
+        "ocella_queue_depth",
+        "ocella_queue_bytes",
+        "ocella_inflight_requests",
+        "ocella_canary_row_seconds",
+    }
 
 
 def test_the_children_of_a_method_are_made_once():
