@@ -30,12 +30,27 @@ class Settings(BaseSettings):
         host: address to bind, for gRPC and HTTP.
         port: gRPC; 0 lets the system choose.
         http_port: HTTP; 0 lets the system choose.
+        health_port: of a second HTTP port, never encrypted, that answers probes alone; null: none.
         insecure: allow a ``host`` that other machines can reach, though nothing is encrypted or authenticated.
-        admin: whether callers may load and unload models and change the log.
+        admin: whether callers may load and unload models and change the log, where ``tokens`` do not say.
+        tls_cert: PEM of the server's certificate, for gRPC and HTTP; with ``tls_key``.
+        tls_key: PEM of its key, not encrypted.
+        tls_client_ca: PEM of the authorities of clients' certificates, which each client then needs.
+        tokens: file of tokens as ``ocella token`` writes it; with it each request needs one.
+        secrets_interval_s: between two looks at certificates and tokens, which are renewed where they changed.
         allow_shared_memory: whether callers on this machine may send tensors through POSIX shared memory.
         grace_s: longest time that a stop waits for requests in flight.
         max_image_bytes: of one encoded image.
         max_image_pixels: of one decoded image.
+        max_request_images: encoded images of one request.
+        max_tensor_elements: of one tensor of a request.
+        max_request_s: longest time that an image or tensors may be inside, and a body may take to come.
+        max_requests_per_s: of one client on average, a second's worth at once; null: no limit.
+        max_streams: open streams of one client.
+        max_connections: open HTTP connections of one address.
+        max_grpc_connections: open gRPC connections of all clients.
+        max_uploads: HTTP bodies that are on their way in at once.
+        max_upload_bytes: that have come of them.
         processes: that share the ports; each loads every model.
         member_of: folder of sockets, in a process that shares the ports; set by its supervisor.
         member: number of this process among those; set by its supervisor.
@@ -60,8 +75,14 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Port = 8001
     http_port: Port = 8000
+    health_port: Port | None = None
     insecure: bool = False
     admin: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tokens: Path | None = None
+    secrets_interval_s: Annotated[float, Field(gt=0)] = 2.0
     allow_shared_memory: bool = False
     grace_s: Annotated[float, Field(ge=0)] = 30.0
     processes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -79,6 +100,15 @@ class Settings(BaseSettings):
     probation_s: Annotated[float, Field(ge=0)] = 30.0
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     max_image_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    max_request_images: Annotated[int, Field(ge=1)] = 1024
+    max_tensor_elements: Annotated[int, Field(ge=1)] = 16_777_216  # 64 MiB of float32
+    max_request_s: Annotated[float, Field(gt=0)] = 300.0
+    max_requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    max_streams: Annotated[int, Field(ge=1)] = 256
+    max_connections: Annotated[int, Field(ge=1)] = 512
+    max_grpc_connections: Annotated[int, Field(ge=1)] = 4096
+    max_uploads: Annotated[int, Field(ge=1)] = 256
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 512 * 1024 * 1024
     stream_window: Annotated[int, Field(ge=1, le=256)] = 8
     galleries: Path | None = None
     keep_crops: bool = False
@@ -106,12 +136,34 @@ def _in_capitals(problem: str) -> str:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raise StartError where ``host`` can be reached from other machines without ``insecure``."""
-    if not settings.insecure and not is_loopback(settings.host):
+    """Raise StartError where settings contradict each other, or where ``host`` would be open to everybody unsaid."""
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise StartError("--tls-cert and --tls-key must come together, got one of them")
+    if settings.tls_client_ca and not settings.tls_cert:
+        raise StartError("--tls-client-ca must come with --tls-cert and --tls-key, got it alone")
+    if settings.admin and settings.tokens:
+        raise StartError("--admin must not come with --tokens: a token with the role admin allows what it would")
+    protected = settings.tls_cert or settings.tokens
+    if not settings.insecure and not protected and not is_loopback(settings.host):
         raise StartError(
-            f"host must be a loopback address unless --insecure is given, got {settings.host}: "
+            f"host must be a loopback address unless --tls-cert, --tokens or --insecure is given, got {settings.host}: "
             "anybody who reaches it could use the server"
         )
+
+
+def exposure_warnings(settings: Settings) -> tuple[str, ...]:
+    """What a reader of the log should know of who can reach the server, a line each."""
+    if is_loopback(settings.host):
+        return ()
+    lines = []
+    if not settings.tls_cert:
+        what = "tokens, images and answers" if settings.tokens else "images and answers"
+        lines.append(f"{what} travel unencrypted to and from {settings.host}: --tls-cert and --tls-key encrypt them")
+    if not settings.tokens and not settings.tls_client_ca:
+        lines.append(
+            f"anybody who reaches {settings.host} can use the server: --tokens or --tls-client-ca ask who calls"
+        )
+    return tuple(lines)
 
 
 def is_loopback(host: str) -> bool:
