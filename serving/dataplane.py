@@ -153,10 +153,11 @@ class DataPlane:
         model.batcher.times.pixels(
             prepare_s=timings.decode_s + timings.preprocess_s, finish_s=timings.postprocess_s + serialize_s
         )
+        worked_s = timings.worked_s + serialize_s
         model.meter.stages(
             timings.decode_s,
             timings.preprocess_s,
-            timings.queue_s,
+            time.monotonic() - arrival - worked_s,  # all waiting, the message's way back to the event loop included
             timings.inference_s,
             timings.postprocess_s,
             serialize_s,

@@ -26,6 +26,11 @@ class Timings:
     inference_s: float
     postprocess_s: float
 
+    @property
+    def worked_s(self) -> float:
+        """Seconds of all stages but waiting."""
+        return self.decode_s + self.preprocess_s + self.inference_s + self.postprocess_s
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Answer:

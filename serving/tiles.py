@@ -156,10 +156,11 @@ class TiledImage(Generic[T]):
             ran = await model.batcher.run(model.image_rows(prepared.row), place)
             answer, message, serialize_s = await self._pixels.run(self._finish, part, prepared, ran, arrival)
         timings = answer.timings
+        here_s = timings.worked_s - timings.decode_s + serialize_s  # its share of the decoding came before
         model.meter.stages(
             timings.decode_s,
             timings.preprocess_s,
-            timings.queue_s,
+            time.monotonic() - arrival - here_s,
             timings.inference_s,
             timings.postprocess_s,
             serialize_s,
