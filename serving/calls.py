@@ -6,14 +6,15 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 from grpc import StatusCode
 
 from pipelines.errors import DrainingError, ModelNotReadyError, OverloadedError
 from serving.catalog import Catalog
 from serving.metrics import Metrics
+from serving.security.limits import RateLimit, address_of
 from serving.status import UNLISTED, Failure, failure_of, is_listed
 
 REJECTIONS: Mapping[type[Exception], str] = {DrainingError: "draining", ModelNotReadyError: "not_ready"}
@@ -42,15 +43,37 @@ class Calls:
         arrived: requests that came so far.
     """
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, *, on_outcome: OnOutcome | None = None) -> None:
-        """``on_outcome`` is told of each request that a model answered, or failed by its own fault."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        metrics: Metrics,
+        *,
+        on_outcome: OnOutcome | None = None,
+        rate: RateLimit | None = None,
+    ) -> None:
+        """Build it.
+
+        Args:
+            catalog: names the models that requests are counted by.
+            metrics: counts.
+            on_outcome: told of each request that a model answered, or failed by its own fault.
+            rate: of each client; ``None``: as often as it likes.
+        """
         self.arrived = 0
+        self._rate = rate
         self._on_outcome = on_outcome
         self._catalog = catalog
         self._metrics = metrics
 
     async def run(
-        self, method: str, work: Awaitable[T], *, deadline: float, model: str = "", version: int = 0
+        self,
+        method: str,
+        work: Coroutine[Any, Any, T],
+        *,
+        deadline: float,
+        model: str = "",
+        version: int = 0,
+        client: str = "",
     ) -> T | Failure:
         """Await ``work``; an error comes back as a Failure, a cancellation is counted and goes on.
 
@@ -60,12 +83,15 @@ class Calls:
             deadline: monotonic seconds; a cancellation then or later counts as a passed deadline.
             model: as the request names it; empty where it names none.
             version: as the request names it.
+            client: who asks; its rate is not limited where it is empty.
         """
         self.arrived += 1
         start = time.monotonic()
         labels = self._catalog.labels(model, version) if model else ("", "")
         meter = self._metrics.call(*labels, method)
         try:
+            if self._rate is not None and client:
+                _take(self._rate, client, work)
             outcome = await work
         except asyncio.CancelledError:
             expired = time.monotonic() >= deadline - SLACK_S
@@ -99,3 +125,12 @@ class Calls:
         if not is_listed(error):
             _log.error("internal error, request %s: %s of model %r", request_id, method, model[:64], exc_info=error)
         return failure_of(error, request_id=request_id)
+
+
+def _take(rate: RateLimit, client: str, work: Coroutine[Any, Any, Any]) -> None:
+    """Count a request of a client; where it asked too often, ``work`` is not begun and OverloadedError is raised."""
+    try:
+        rate.take(address_of(client))
+    except OverloadedError:
+        work.close()
+        raise

@@ -23,6 +23,7 @@ from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
 from serving.oip.parts import ServiceParts, service_parts
 from serving.repository import embedded_repository
+from serving.security.limits import RateLimit
 from serving.settings import Settings, StartError
 from serving.swap import Swap
 from serving.threads import Threads
@@ -78,7 +79,8 @@ async def serving_core(settings: Settings, *, cores: int | None = None) -> Async
         await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
-        calls = Calls(catalog, metrics, on_outcome=guard.record)
+        rate = RateLimit(settings.max_requests_per_s) if settings.max_requests_per_s else None
+        calls = Calls(catalog, metrics, on_outcome=guard.record, rate=rate)
         oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
         yield Core(catalog, metrics, lifecycle, guard, plane, calls, oip, pixels, limits)
 

@@ -20,11 +20,10 @@ from serving.faces_wire import (
     write_verified,
 )
 from serving.handlers import Malformed, well_formed
+from serving.security.caller import client_of
 from serving.status import Failure
 from serving.vision import Context, deadline_of, refuse
 
-# What a caller must be allowed for every method here, where the server checks roles: galleries hold biometric data.
-ROLE = "faces"
 RequestT = TypeVar(
     "RequestT",
     pb.EnrollRequest,
@@ -101,14 +100,14 @@ class Faces(FacesServicer):
         context: Context,
         work: Callable[[RequestT, Caller], Awaitable[AnswerT]],
     ) -> AnswerT:
-        deadline = deadline_of(context)
+        deadline, client = deadline_of(context), client_of(context)
         model = "" if isinstance(request, Malformed) else request.model
 
         async def run() -> AnswerT:
             asked = well_formed(request)
-            return await work(asked, Caller(model=model, deadline=deadline, client=context.peer()))
+            return await work(asked, Caller(model=model, deadline=deadline, client=client))
 
-        outcome: Any = await self._calls.run(method, run(), deadline=deadline, model=model)
+        outcome: Any = await self._calls.run(method, run(), deadline=deadline, model=model, client=client)
         if isinstance(outcome, Failure):
             await refuse(context, outcome)
         return outcome

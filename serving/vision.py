@@ -17,6 +17,7 @@ from serving.dataplane import DataPlane
 from serving.handlers import Malformed, well_formed
 from serving.metrics import Metrics
 from serving.ordered_stream import Begin, OrderedStream
+from serving.security.caller import client_of
 from serving.status import Failure, failure_of
 from serving.wire import (
     STATUS_DETAILS_KEY,
@@ -54,7 +55,7 @@ class Vision(VisionServicer):
 
     async def Predict(self, request: Request, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Run one model on one image."""
-        outcome = await self._answer("Predict", context.peer(), request, deadline_of(context))
+        outcome = await self._answer("Predict", client_of(context), request, deadline_of(context))
         return outcome if isinstance(outcome, pb.PredictResponse) else await refuse(context, outcome)
 
     async def PredictStream(self, requests: object, context: Context) -> None:  # noqa: N802
@@ -68,22 +69,24 @@ class Vision(VisionServicer):
                 window, drops = read_window(asked, default=parts.window), read_drops(asked)
             except InvalidRequestError as error:
                 await refuse(context, failure_of(error, request_id=""))
-            answer = partial(self._answer_in_band, client=context.peer(), deadline=deadline_of(context))
+            answer = partial(self._answer_in_band, client=client_of(context), deadline=deadline_of(context))
             await stream.serve(first, answer, window=window, drop=self._drop if drops else None)
         if parts.catalog.draining.is_set():
             await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
 
     async def PredictTiles(self, request: Request, context: Context) -> None:  # noqa: N802
         """Run one model on a large image in tiles: each tile's result as it is ready, then the merged one."""
-        deadline = deadline_of(context)
+        deadline, client = deadline_of(context), client_of(context)
 
         async def work() -> None:
-            call, form = read_call(well_formed(request), deadline=deadline, client=context.peer())
+            call, form = read_call(well_formed(request), deadline=deadline, client=client)
             tiles = read_tile_options(well_formed(request))
             check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).has_masks)
             await self._parts.plane.predict_tiles(call, tiles, partial(write_tile, form=form), context.write)
 
-        outcome = await self._parts.calls.run("PredictTiles", work(), deadline=deadline, **_named(request))
+        outcome = await self._parts.calls.run(
+            "PredictTiles", work(), deadline=deadline, client=client, **_named(request)
+        )
         if isinstance(outcome, Failure):
             await refuse(context, outcome)
 
@@ -96,7 +99,9 @@ class Vision(VisionServicer):
             well_formed(request)
             return write_models(self._parts.plane.models())
 
-        outcome = await self._parts.calls.run("ListModels", work(), deadline=deadline_of(context))
+        outcome = await self._parts.calls.run(
+            "ListModels", work(), deadline=deadline_of(context), client=client_of(context)
+        )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
     async def DescribeModel(  # noqa: N802
@@ -108,7 +113,9 @@ class Vision(VisionServicer):
             asked = well_formed(request)
             return write_description(self._parts.plane.describe(asked.model, asked.version))
 
-        outcome = await self._parts.calls.run("DescribeModel", work(), deadline=deadline_of(context), **_named(request))
+        outcome = await self._parts.calls.run(
+            "DescribeModel", work(), deadline=deadline_of(context), client=client_of(context), **_named(request)
+        )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
     async def _answer_in_band(
@@ -134,7 +141,7 @@ class Vision(VisionServicer):
             call = replace(call, begin=begin) if begin else call
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
 
-        return await self._parts.calls.run(method, work(), deadline=deadline, **_named(request))
+        return await self._parts.calls.run(method, work(), deadline=deadline, client=client, **_named(request))
 
 
 def _readable(request: Request) -> pb.PredictRequest:

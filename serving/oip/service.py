@@ -15,6 +15,7 @@ from serving.oip.methods import METHODS
 from serving.oip.parts import ServiceParts
 from serving.oip.wire import read_request, wrap_in_stream, write_result, write_stream_error
 from serving.ordered_stream import Begin, OrderedStream
+from serving.security.caller import client_of
 from serving.status import Failure, failure_of
 from serving.vision import deadline_of, refuse
 
@@ -31,7 +32,7 @@ class InferenceService:
     async def model_infer(self, data: bytes, context: Context) -> bytes:
         """Run the graph on tensors, or the pipeline on encoded images."""
         message = _read_infer(data)
-        outcome = await self._infer("ModelInfer", message, deadline_of(context), context.peer(), None)
+        outcome = await self._infer("ModelInfer", message, deadline_of(context), client_of(context), None)
         return outcome if isinstance(outcome, bytes) else await refuse(context, outcome)
 
     async def model_stream_infer(self, _: object, context: Context) -> None:
@@ -39,7 +40,7 @@ class InferenceService:
         parts = self._parts
         with parts.metrics.streams_active.track_inprogress():
             stream: OrderedStream[bytes, bytes] = OrderedStream(context, parts.catalog.draining)
-            answer = partial(self._answer_in_band, deadline=deadline_of(context), client=context.peer())
+            answer = partial(self._answer_in_band, deadline=deadline_of(context), client=client_of(context))
             await stream.serve(await stream.read(), answer, window=parts.window)
         if parts.catalog.draining.is_set():
             await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
@@ -52,7 +53,9 @@ class InferenceService:
             document = await asked.work(self._parts, well_formed(request))
             return json_format.ParseDict(document, asked.gives())
 
-        outcome = await self._parts.calls.run(method, answer(), deadline=deadline_of(context))
+        outcome = await self._parts.calls.run(
+            method, answer(), deadline=deadline_of(context), client=client_of(context)
+        )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
     async def _answer_in_band(self, data: bytes, _: Begin, *, deadline: float, client: str) -> bytes:
@@ -80,7 +83,7 @@ class InferenceService:
             result = await self._parts.inference.infer(request, deadline=deadline, client=client)
             return write_result(result, request, memory, is_final=is_final)
 
-        return await self._parts.calls.run(method, work(), deadline=deadline, **_named(message))
+        return await self._parts.calls.run(method, work(), deadline=deadline, client=client, **_named(message))
 
 
 def _named(message: infer_pb2.ModelInferRequest | Malformed) -> dict[str, Any]:
