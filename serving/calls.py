@@ -20,6 +20,8 @@ from serving.status import UNLISTED, Failure, failure_of, is_listed
 REJECTIONS: Mapping[type[Exception], str] = {DrainingError: "draining", ModelNotReadyError: "not_ready"}
 # A client's clock starts before ours: at its deadline it cancels this much before the one that we know, or less.
 SLACK_S = 0.02
+# Cancels a request that whoever cancels accounts for, such as a frame that gave way to a newer one.
+SET_ASIDE = "set aside"
 # Methods that say what a model is without running it: their success says nothing of how it runs.
 DESCRIBING = frozenset({"DescribeModel", "ModelConfig", "ModelMetadata", "ModelReady", "ModelStatistics"})
 T = TypeVar("T")
@@ -93,7 +95,9 @@ class Calls:
             if self._rate is not None and client:
                 _take(self._rate, client, work)
             outcome = await work
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if SET_ASIDE in error.args:
+                raise
             expired = time.monotonic() >= deadline - SLACK_S
             code = StatusCode.DEADLINE_EXCEEDED if expired else StatusCode.CANCELLED
             meter.done(code.name, time.monotonic() - start)

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import grpc.aio
 
+from serving.calls import SET_ASIDE
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 Begin: TypeAlias = Callable[[], None]
@@ -155,4 +157,4 @@ def _drop(frame: _Frame[Q, A], drop: Callable[[Q], A]) -> None:
     assert frame.request is not None, "not yet answered"
     frame.settle(drop(frame.request))
     if frame.task is not None:
-        frame.task.cancel()
+        frame.task.cancel(SET_ASIDE)
