@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "faces": ("serving.faces_cli", "faces_app", "enrol people once, verify 1:1, identify 1:K, calibrate"),
     "models": ("serving.cli", "models", "list what a server serves"),
     "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
+    "doctor": ("serving.doctor.cli", "doctor", "say what this environment is, and what to fix before it serves"),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

@@ -42,6 +42,14 @@ def available_bytes(
     return min(known) if known else None
 
 
+def limit_bytes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
+    """The least limit of the process's cgroups (v1 or v2); ``None`` where they set none."""
+    files = ("memory.max", "memory.limit_in_bytes")
+    said = (_text(folder / name).strip() for folder in _cgroup_folders(cgroups, membership) for name in files)
+    # v1 writes "no limit" as the largest multiple of a page that a signed number holds.
+    return min((int(text) for text in said if text.isdigit() and int(text) < 2**62), default=None)
+
+
 def graph_bytes(folder: Path) -> int:
     """Size of a package's graph files; raises OSError."""
     return sum(path.stat().st_size for path in folder.rglob("*.onnx"))

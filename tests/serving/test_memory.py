@@ -2,7 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from serving.memory import MIB, MemoryShortageError, available_bytes, check_room, needed_bytes, resident_bytes
+from serving.memory import (
+    MIB,
+    MemoryShortageError,
+    available_bytes,
+    check_room,
+    limit_bytes,
+    needed_bytes,
+    resident_bytes,
+)
 
 
 def machine(tmp_path: Path, *, files: dict[str, str], membership: str, available_kb: int = 1000) -> dict[str, Path]:
@@ -46,6 +54,23 @@ def test_the_smallest_room_of_a_cgroup_counts(tmp_path: Path, files: dict[str, s
 def test_a_cgroup_over_its_limit_has_no_room(tmp_path: Path):
     files = {"memory.max": "900\n", "memory.current": "1000\n"}
     assert available_bytes(**machine(tmp_path, files=files, membership="0::/\n")) == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "least"),
+    [
+        ({"memory.max": "max\n"}, "0::/\n", None),
+        ({"a/memory.max": "900\n", "a/b/memory.max": "800\n"}, "0::/a/b\n", 800),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, "4:memory:/\n", None),
+        ({"memory/a/memory.limit_in_bytes": "900\n"}, "4:memory:/a\n", 900),
+    ],
+    ids=["none", "child", "none in v1", "v1"],
+)
+def test_the_least_limit_of_the_cgroups_is_told(
+    tmp_path: Path, files: dict[str, str], membership: str, least: int | None
+):
+    places = machine(tmp_path, files=files, membership=membership)
+    assert limit_bytes(cgroups=places["cgroups"], membership=places["membership"]) == least
 
 
 def test_a_system_that_does_not_say_is_not_guessed_at(tmp_path: Path):
