@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from grpc import StatusCode
 
 from pipelines.errors import DrainingError, ModelNotReadyError, OverloadedError
+from serving.arrivals import Arrivals
 from serving.catalog import Catalog
 from serving.metrics import Metrics
 from serving.security.limits import RateLimit, address_of
 from serving.status import UNLISTED, Failure, failure_of, is_listed
+from serving.trail import Frames, Trail, arrive, current_arrival, follow
 
 REJECTIONS: Mapping[type[Exception], str] = {DrainingError: "draining", ModelNotReadyError: "not_ready"}
 # A client's clock starts before ours: at its deadline it cancels this much before the one that we know, or less.
@@ -25,6 +28,8 @@ SET_ASIDE = "set aside"
 # Methods that say what a model is without running it: their success says nothing of how it runs.
 DESCRIBING = frozenset({"DescribeModel", "ModelConfig", "ModelMetadata", "ModelReady", "ModelStatistics"})
 T = TypeVar("T")
+Sink: TypeAlias = Callable[[Trail], None]
+"""Told of each request and of each stream once it has ended; must take no time and raise nothing."""
 
 
 class OnOutcome(Protocol):
@@ -43,6 +48,7 @@ class Calls:
 
     Attributes:
         arrived: requests that came so far.
+        arrivals: tell which call is answered; transports begin with them.
     """
 
     def __init__(
@@ -52,6 +58,8 @@ class Calls:
         *,
         on_outcome: OnOutcome | None = None,
         rate: RateLimit | None = None,
+        arrivals: Arrivals | None = None,
+        sinks: Sequence[Sink] = (),
     ) -> None:
         """Build it.
 
@@ -60,8 +68,12 @@ class Calls:
             metrics: counts.
             on_outcome: told of each request that a model answered, or failed by its own fault.
             rate: of each client; ``None``: as often as it likes.
+            arrivals: ``None``: no spans are made.
+            sinks: told of each request, and of each stream.
         """
         self.arrived = 0
+        self.arrivals = arrivals or Arrivals()
+        self._sinks = tuple(sinks)
         self._rate = rate
         self._on_outcome = on_outcome
         self._catalog = catalog
@@ -88,8 +100,9 @@ class Calls:
             client: who asks; its rate is not limited where it is empty.
         """
         self.arrived += 1
-        start = time.monotonic()
         labels = self._catalog.labels(model, version) if model else ("", "")
+        trail = Trail(current_arrival(), method, model, labels[1])
+        follow(trail)
         meter = self._metrics.call(*labels, method)
         try:
             if self._rate is not None and client:
@@ -100,13 +113,15 @@ class Calls:
                 raise
             expired = time.monotonic() >= deadline - SLACK_S
             code = StatusCode.DEADLINE_EXCEEDED if expired else StatusCode.CANCELLED
-            meter.done(code.name, time.monotonic() - start)
+            self._end(trail, code.name)
+            meter.done(code.name, trail.total_s)
             if not expired:
                 meter.cancelled()
             raise
         except Exception as error:  # noqa: BLE001, the table decides what the caller is told
-            failure = self._failure(error, method, model)
-            meter.done(failure.status.grpc.name, time.monotonic() - start)
+            failure = self._failure(error, trail)
+            self._end(trail, failure.status.grpc.name, failure)
+            meter.done(trail.code, trail.total_s)
             if isinstance(error, OverloadedError):
                 meter.rejected(error.reason)
             elif type(error) in REJECTIONS:
@@ -116,18 +131,48 @@ class Calls:
             return failure
         if method not in DESCRIBING:
             self._tell(labels, ok=True)
-        meter.done(StatusCode.OK.name, time.monotonic() - start)
+        self._end(trail, StatusCode.OK.name)
+        meter.done(trail.code, trail.total_s)
         return outcome
+
+    @contextmanager
+    def stream(self, method: str, *, deadline: float) -> Iterator[Trail]:
+        """Sinks are told of the requests that run inside as of one stream; ``deadline`` is as in ``run``.
+
+        Where the stream is refused as a whole, ``failure`` of the trail says so.
+        """
+        arrival = current_arrival()
+        whole = Trail(arrival, method)
+        whole.frames = Frames()
+        arrive(replace(arrival, stream=whole))
+        code = StatusCode.OK
+        try:
+            yield whole
+        except asyncio.CancelledError:
+            code = StatusCode.DEADLINE_EXCEEDED if time.monotonic() >= deadline - SLACK_S else StatusCode.CANCELLED
+            raise
+        except BaseException:
+            code = whole.failure.status.grpc if whole.failure else StatusCode.UNKNOWN
+            raise
+        finally:
+            self._end(whole, code.name, whole.failure)
+
+    def _end(self, trail: Trail, code: str, failure: Failure | None = None) -> None:
+        trail.end(code, failure)
+        if trail.arrival.stream is not None:
+            trail.arrival.stream.include(trail)
+        for sink in self._sinks:
+            sink(trail)
 
     def _tell(self, labels: tuple[str, str], *, ok: bool) -> None:
         name, version = labels
         if self._on_outcome and version:
             self._on_outcome(name, int(version), ok=ok)
 
-    def _failure(self, error: Exception, method: str, model: str) -> Failure:
-        request_id = secrets.token_hex(8)
+    def _failure(self, error: Exception, trail: Trail) -> Failure:
+        request_id, asked = trail.arrival.request_id, (trail.method, trail.model[:64])
         if not is_listed(error):
-            _log.error("internal error, request %s: %s of model %r", request_id, method, model[:64], exc_info=error)
+            _log.error("internal error, request %s: %s of model %r", request_id, *asked, exc_info=error)
         return failure_of(error, request_id=request_id)
 
 

@@ -20,7 +20,7 @@ from serving.batcher import Batcher, PartOutputs
 from serving.deploy import Deploy
 from serving.executor import Executor
 from serving.metrics import ModelMeter
-from serving.pixels import Answer, Prepared, Timings
+from serving.pixels import Answer, Finished, Prepared, Timings
 from serving.rows import Rows, first_rows
 from serving.served import ServedModel, rows_per_run
 from serving.threads import Threads
@@ -81,8 +81,8 @@ class CascadeWork(Generic[T]):
         found: _Found,
         outputs: Sequence[Mapping[str, AnyArray]],
         inference_s: float,
-    ) -> tuple[T, Timings, float]:
-        """The message, the stages' seconds, and those of making the message."""
+    ) -> Finished[T]:
+        """The message and what making it took."""
         start = time.monotonic()
         result = served.cascade.join(found.crops, outputs, self.options)
         done = time.monotonic()
@@ -95,8 +95,8 @@ class CascadeWork(Generic[T]):
             inference_s,
             found.find_s + done - start,
         )
-        message = self.serialize(Answer(served.name, served.version, prepared.affine.src_hw, result, timings))
-        return message, timings, time.monotonic() - done
+        answer = Answer(served.name, served.version, prepared.affine.src_hw, result, timings)
+        return Finished(self.serialize(answer), timings, time.monotonic() - done, answer.image_hw)
 
 
 class ServedCascade(ServedModel):
@@ -143,8 +143,8 @@ class ServedCascade(ServedModel):
         """Fail what is inside either queue; returns how many threads hang in a run."""
         return super().abandon(error) + self._second_executor.abandon(error)
 
-    async def answer(self, work: CascadeWork[T], place: Place, pixels: Threads) -> tuple[T, Timings, float]:
-        """The message, the stages' seconds, and those of making the message; raises as ``DataPlane.predict``."""
+    async def answer(self, work: CascadeWork[T], place: Place, pixels: Threads) -> Finished[T]:
+        """The message and what making it took; raises as ``DataPlane.predict``."""
         await self.batcher.admission.turn(place)
         image, prepared = await pixels.run(work.decode, self.cascade)
         ran = await self.batcher.run(self.image_rows(prepared.row), place)

@@ -22,11 +22,12 @@ from serving.catalog import Catalog, ModelStatus
 from serving.executor import Run
 from serving.fairness import Priority
 from serving.inside import Inside, Stay
-from serving.pixels import Answer, Finisher, Timings, prepare
+from serving.pixels import Answer, Finished, Finisher, Timings, prepare
 from serving.rows import Rows, first_rows, split_part
 from serving.served import ServedModel
 from serving.threads import Threads
 from serving.tiles import TileAnswer, TiledImage, TilesWork
+from serving.trail import current_trail
 
 __all__ = [
     "NO_OPTIONS",
@@ -145,16 +146,17 @@ class DataPlane:
             arrival = time.monotonic()
             if isinstance(model, ServedCascade):
                 cascade = CascadeWork(call.image, self._limits, call.options, arrival, serialize)
-                message, timings, serialize_s = await model.answer(cascade, place, self._pixels)
+                finished = await model.answer(cascade, place, self._pixels)
             else:
                 finisher = Finisher(model.name, model.version, model.pipeline, call.options, arrival)
                 work = self._alone if model.batcher.may_run_alone() else self._in_batch
-                message, timings, serialize_s = await work(model, place, call, finisher, serialize)
+                finished = await work(model, place, call, finisher, serialize)
+        message, timings, serialize_s, image_hw = finished
         model.batcher.times.pixels(
             prepare_s=timings.decode_s + timings.preprocess_s, finish_s=timings.postprocess_s + serialize_s
         )
         worked_s = timings.worked_s + serialize_s
-        model.meter.stages(
+        stages = (
             timings.decode_s,
             timings.preprocess_s,
             time.monotonic() - arrival - worked_s,  # all waiting, the message's way back to the event loop included
@@ -162,6 +164,9 @@ class DataPlane:
             timings.postprocess_s,
             serialize_s,
         )
+        model.meter.stages(*stages)
+        if trail := current_trail():
+            trail.answered(stages, image_hw)
         return message
 
     async def predict_tiles(
@@ -200,11 +205,13 @@ class DataPlane:
             outputs, inference_s = await _run_in_parts(model.batcher, rows, place)
         queue_s = time.monotonic() - arrival - inference_s
         model.meter.inferred(rows.count, queue_s, inference_s)
+        if trail := current_trail():
+            trail.inferred(queue_s, inference_s)
         return InferAnswer(model.name, model.version, outputs, queue_s, inference_s)
 
     async def _in_batch(
         self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> tuple[T, Timings, float]:
+    ) -> Finished[T]:
         """Prepared and finished on pixel threads, run with others."""
         await model.batcher.admission.turn(place)
         prepared = await self._pixels.run(prepare, model.pipeline, call.image, self._limits)
@@ -213,10 +220,10 @@ class DataPlane:
 
     async def _alone(
         self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> tuple[T, Timings, float]:
+    ) -> Finished[T]:
         """All on one run thread: at one request at a time, each way between threads is a tenth of a small model."""
 
-        def job(run: Run) -> tuple[T, Timings, float]:
+        def job(run: Run) -> Finished[T]:
             prepared = prepare(model.pipeline, call.image, self._limits)
             outputs = model.run_image(prepared.row, run)
             return finisher.finish(prepared, outputs, run.seconds, serialize)

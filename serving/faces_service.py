@@ -22,6 +22,7 @@ from serving.faces_wire import (
 from serving.handlers import Malformed, well_formed
 from serving.security.caller import client_of
 from serving.status import Failure
+from serving.trail import received
 from serving.vision import Context, deadline_of, refuse
 
 RequestT = TypeVar(
@@ -100,11 +101,13 @@ class Faces(FacesServicer):
         context: Context,
         work: Callable[[RequestT, Caller], Awaitable[AnswerT]],
     ) -> AnswerT:
+        self._calls.arrivals.grpc(context, "grpc")
         deadline, client = deadline_of(context), client_of(context)
         model = "" if isinstance(request, Malformed) else request.model
 
         async def run() -> AnswerT:
             asked = well_formed(request)
+            received(asked.ByteSize())
             return await work(asked, Caller(model=model, deadline=deadline, client=client))
 
         outcome: Any = await self._calls.run(method, run(), deadline=deadline, model=model, client=client)

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from serving.arrivals import HttpArrivals
 from serving.probes import Probes
 from serving.rest.endpoint import EndpointApp
 from serving.rest.endpoints import ENDPOINTS
@@ -67,7 +68,10 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
             Route("/readyz", ready),
         ],
         exception_handlers={HTTPException: _no_such_path},
-        middleware=[Middleware(Gate, allowed_hosts=allowed_hosts)],
+        middleware=[
+            Middleware(HttpArrivals, arrivals=parts.oip.calls.arrivals),
+            Middleware(Gate, allowed_hosts=allowed_hosts),
+        ],
     )
 
 

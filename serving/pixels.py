@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pipelines.geometry import Affine
 from pipelines.image import ImageLimits
@@ -49,6 +49,22 @@ class Answer:
     image_hw: tuple[int, int]
     result: Result
     timings: Timings
+
+
+class Finished(NamedTuple, Generic[T]):
+    """One image on its way out.
+
+    Attributes:
+        message: what the transport sends.
+        timings: of the stages up to the result.
+        serialize_s: seconds of making the message.
+        image_hw: size of the image after its EXIF orientation.
+    """
+
+    message: T
+    timings: Timings
+    serialize_s: float
+    image_hw: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,8 +117,8 @@ class Finisher:
         outputs: Mapping[str, AnyArray],
         inference_s: float,
         serialize: Callable[[Answer], T],
-    ) -> tuple[T, Timings, float]:
-        """The message, the stages' seconds, and those of making the message; ``outputs`` are without batch axis."""
+    ) -> Finished[T]:
+        """The message and what making it took; ``outputs`` are without batch axis."""
         start = time.monotonic()
         result = self.pipeline.postprocess(outputs, prepared.affine, self.options)
         done = time.monotonic()
@@ -110,5 +126,5 @@ class Finisher:
         timings = Timings(
             prepared.decode_s, prepared.preprocess_s, start - self.arrival - worked_s, inference_s, done - start
         )
-        message = serialize(Answer(self.model, self.version, prepared.affine.src_hw, result, timings))
-        return message, timings, time.monotonic() - done
+        answer = Answer(self.model, self.version, prepared.affine.src_hw, result, timings)
+        return Finished(serialize(answer), timings, time.monotonic() - done, answer.image_hw)

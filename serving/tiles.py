@@ -21,6 +21,7 @@ from serving.pixels import Answer, Prepared, Timings
 from serving.rows import first_rows
 from serving.served import ServedModel
 from serving.threads import Threads
+from serving.trail import current_trail
 
 T = TypeVar("T")
 Enter = Callable[[ServedModel, Claim], AbstractAsyncContextManager[Place]]
@@ -157,7 +158,7 @@ class TiledImage(Generic[T]):
             answer, message, serialize_s = await self._pixels.run(self._finish, part, prepared, ran, arrival)
         timings = answer.timings
         here_s = timings.worked_s - timings.decode_s + serialize_s  # its share of the decoding came before
-        model.meter.stages(
+        stages = (
             timings.decode_s,
             timings.preprocess_s,
             time.monotonic() - arrival - here_s,
@@ -165,6 +166,9 @@ class TiledImage(Generic[T]):
             timings.postprocess_s,
             serialize_s,
         )
+        model.meter.stages(*stages)
+        if trail := current_trail():
+            trail.answered(stages, part.image_hw)
         return answer, message
 
     def _decode(self) -> tuple[ByteArray, tuple[_Part, ...]]:

@@ -19,6 +19,7 @@ from serving.metrics import Metrics
 from serving.ordered_stream import Begin, OrderedStream
 from serving.security.caller import client_of
 from serving.status import Failure, failure_of
+from serving.trail import current_arrival, dropped, received
 from serving.wire import (
     STATUS_DETAILS_KEY,
     check_form,
@@ -55,13 +56,15 @@ class Vision(VisionServicer):
 
     async def Predict(self, request: Request, context: Context) -> pb.PredictResponse:  # noqa: N802
         """Run one model on one image."""
+        self._arrive(context)
         outcome = await self._answer("Predict", client_of(context), request, deadline_of(context))
         return outcome if isinstance(outcome, pb.PredictResponse) else await refuse(context, outcome)
 
     async def PredictStream(self, requests: object, context: Context) -> None:  # noqa: N802
         """Answer a stream in order, a bounded window at a time; a bad request is answered in band."""
-        parts = self._parts
-        with parts.metrics.streams_active.track_inprogress():
+        self._arrive(context)
+        parts, deadline = self._parts, deadline_of(context)
+        with parts.metrics.streams_active.track_inprogress(), parts.calls.stream("PredictStream", deadline=deadline):
             stream: OrderedStream[Request, pb.PredictResponse] = OrderedStream(context, parts.catalog.draining)
             first = await stream.read()
             try:
@@ -69,17 +72,19 @@ class Vision(VisionServicer):
                 window, drops = read_window(asked, default=parts.window), read_drops(asked)
             except InvalidRequestError as error:
                 await refuse(context, failure_of(error, request_id=""))
-            answer = partial(self._answer_in_band, client=client_of(context), deadline=deadline_of(context))
+            answer = partial(self._answer_in_band, client=client_of(context), deadline=deadline)
             await stream.serve(first, answer, window=window, drop=self._drop if drops else None)
-        if parts.catalog.draining.is_set():
-            await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
+            if parts.catalog.draining.is_set():
+                await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
 
     async def PredictTiles(self, request: Request, context: Context) -> None:  # noqa: N802
         """Run one model on a large image in tiles: each tile's result as it is ready, then the merged one."""
+        self._arrive(context)
         deadline, client = deadline_of(context), client_of(context)
 
         async def work() -> None:
             call, form = read_call(well_formed(request), deadline=deadline, client=client)
+            received(len(call.image))
             tiles = read_tile_options(well_formed(request))
             check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).has_masks)
             await self._parts.plane.predict_tiles(call, tiles, partial(write_tile, form=form), context.write)
@@ -94,6 +99,7 @@ class Vision(VisionServicer):
         self, request: pb.ListModelsRequest | Malformed, context: Context
     ) -> pb.ListModelsResponse:
         """List the known model versions."""
+        self._arrive(context)
 
         async def work() -> pb.ListModelsResponse:
             well_formed(request)
@@ -108,6 +114,7 @@ class Vision(VisionServicer):
         self, request: pb.DescribeModelRequest | Malformed, context: Context
     ) -> pb.DescribeModelResponse:
         """Describe one ready model version."""
+        self._arrive(context)
 
         async def work() -> pb.DescribeModelResponse:
             asked = well_formed(request)
@@ -117,6 +124,9 @@ class Vision(VisionServicer):
             "DescribeModel", work(), deadline=deadline_of(context), client=client_of(context), **_named(request)
         )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
+
+    def _arrive(self, context: Context) -> None:
+        self._parts.calls.arrivals.grpc(context, "grpc")
 
     async def _answer_in_band(
         self, request: Request, begin: Begin, *, client: str, deadline: float
@@ -130,6 +140,7 @@ class Vision(VisionServicer):
 
     def _drop(self, request: Request) -> pb.PredictResponse:
         self._parts.metrics.frames_dropped.inc()
+        dropped()
         return write_dropped(_readable(request))
 
     async def _answer(
@@ -137,6 +148,7 @@ class Vision(VisionServicer):
     ) -> pb.PredictResponse | Failure:
         async def work() -> pb.PredictResponse:
             call, form = read_call(well_formed(request), deadline=deadline, client=client)
+            received(len(call.image))
             check_form(form, has_masks=self._parts.catalog.find(call.model, call.version).has_masks)
             call = replace(call, begin=begin) if begin else call
             return await self._parts.plane.predict(call, partial(write_answer, form=form))
@@ -161,10 +173,13 @@ def deadline_of(context: Context) -> float:
 
 
 async def refuse(context: Context, failure: Failure) -> NoReturn:
-    """End the call with the failure's code, message and details."""
+    """End the call with the failure's code, message and details; its trailing metadata has the id and trace, too."""
+    arrival = current_arrival()
+    if arrival.stream is not None:
+        arrival.stream.failure = failure
     await context.abort(
         failure.status.grpc,
         failure.message,
-        trailing_metadata=((STATUS_DETAILS_KEY, write_status_details(failure)),),
+        trailing_metadata=(*arrival.headers, (STATUS_DETAILS_KEY, write_status_details(failure))),
     )
     raise AssertionError("abort always raises")

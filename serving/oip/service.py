@@ -17,6 +17,7 @@ from serving.oip.wire import read_request, wrap_in_stream, write_result, write_s
 from serving.ordered_stream import Begin, OrderedStream
 from serving.security.caller import client_of
 from serving.status import Failure, failure_of
+from serving.trail import received
 from serving.vision import deadline_of, refuse
 
 Context = Any  # grpc.aio.ServicerContext; grpcio has no types for it
@@ -31,22 +32,25 @@ class InferenceService:
 
     async def model_infer(self, data: bytes, context: Context) -> bytes:
         """Run the graph on tensors, or the pipeline on encoded images."""
+        self._arrive(context)
         message = _read_infer(data)
-        outcome = await self._infer("ModelInfer", message, deadline_of(context), client_of(context), None)
+        outcome = await self._infer("ModelInfer", message, len(data), deadline_of(context), client_of(context), None)
         return outcome if isinstance(outcome, bytes) else await refuse(context, outcome)
 
     async def model_stream_infer(self, _: object, context: Context) -> None:
         """Answer a stream in order; a request that fails is answered in band."""
-        parts = self._parts
-        with parts.metrics.streams_active.track_inprogress():
+        self._arrive(context)
+        parts, deadline = self._parts, deadline_of(context)
+        with parts.metrics.streams_active.track_inprogress(), parts.calls.stream("ModelStreamInfer", deadline=deadline):
             stream: OrderedStream[bytes, bytes] = OrderedStream(context, parts.catalog.draining)
-            answer = partial(self._answer_in_band, deadline=deadline_of(context), client=client_of(context))
+            answer = partial(self._answer_in_band, deadline=deadline, client=client_of(context))
             await stream.serve(await stream.read(), answer, window=parts.window)
-        if parts.catalog.draining.is_set():
-            await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
+            if parts.catalog.draining.is_set():
+                await refuse(context, failure_of(DrainingError("the server is stopping"), request_id=""))
 
     async def ask(self, method: str, request: Message | Malformed, context: Context) -> Message:
         """Answer one of ``METHODS``."""
+        self._arrive(context)
         asked = METHODS[method]
 
         async def answer() -> Message:
@@ -58,9 +62,12 @@ class InferenceService:
         )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
+    def _arrive(self, context: Context) -> None:
+        self._parts.calls.arrivals.grpc(context, "oip")
+
     async def _answer_in_band(self, data: bytes, _: Begin, *, deadline: float, client: str) -> bytes:
         message = _read_infer(data)
-        outcome = await self._infer("ModelStreamInfer", message, deadline, client, True)
+        outcome = await self._infer("ModelStreamInfer", message, len(data), deadline, client, True)
         if isinstance(outcome, bytes):
             self._parts.metrics.frames_answered.inc()
             return wrap_in_stream(outcome)
@@ -72,6 +79,7 @@ class InferenceService:
         self,
         method: str,
         message: infer_pb2.ModelInferRequest | Malformed,
+        size: int,
         deadline: float,
         client: str,
         is_final: bool | None,
@@ -79,6 +87,7 @@ class InferenceService:
         memory = self._parts.memory
 
         async def work() -> bytes:
+            received(size)
             request = read_request(well_formed(message), memory)
             result = await self._parts.inference.infer(request, deadline=deadline, client=client)
             return write_result(result, request, memory, is_final=is_final)

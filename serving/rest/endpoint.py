@@ -16,6 +16,7 @@ from serving.rest.parts import Ask, Endpoint, RestParts
 from serving.rest.query import TIMEOUT, read_query, read_timeout
 from serving.rest.reply import Reply, Send, failure_reply, pack_for, send_reply
 from serving.status import Failure, failure_of
+from serving.trail import received
 
 
 class EndpointApp:
@@ -90,6 +91,7 @@ class _Call:
         except ClientLeftError:
             self.left = True
             raise asyncio.CancelledError from None
+        received(len(body))
         task = asyncio.current_task()
         assert task, "an endpoint is a task of the HTTP server"
         self._watch = asyncio.create_task(self._cancel_when_left(task))
