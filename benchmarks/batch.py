@@ -23,6 +23,7 @@ from pipelines.image import ImageLimits
 from pipelines.loader import load_package
 from pipelines.options import PredictOptions
 from pipelines.session import run_one
+from serving.batch.job import Job
 from serving.batch.local import local_engine
 from serving.batch.run import Request, run_job
 from serving.batch.sources import Sources
@@ -89,7 +90,7 @@ def job_rate(package: Path, folder: Path, out: Path) -> Rate:
         begun.append(time.process_time())  # the model is loaded, no image was read
         yield
 
-    summary = run_job(request, local_engine(package, OPTIONS), watch)
+    summary = run_job(request, local_engine(package, OPTIONS), watch, begin=Job)
     shutil.rmtree(out)
     assert summary.complete, summary.problem
     return Rate(summary.images_per_s, (time.process_time() - begun[0]) / summary.tally.rows)

@@ -122,6 +122,7 @@ def batch(  # one parameter a flag
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from pipelines.options import PredictOptions
+    from serving.batch.job import Job
     from serving.batch.run import Request, run_job
     from serving.batch.sources import Choices, Sources
 
@@ -141,7 +142,7 @@ def batch(  # one parameter a flag
         textfile=textfile,
     )
     engine = _engine(model, server, options, model_version, concurrency, patience, timeout)
-    summary = run_job(request, engine, lambda tally: _watch(tally, request))
+    summary = run_job(request, engine, lambda tally: _watch(tally, request), begin=Job)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pipelines.errors import ImageDecodeError, ImageTooLargeError, InvalidRequestError
@@ -16,8 +17,8 @@ Finish = Callable[[Result, tuple[int, int], float], T]
 IMAGE_FAULTS = (ImageDecodeError, ImageTooLargeError, InvalidRequestError)
 
 
-class Engine(Protocol):
-    """One model that answers.
+class Described(Protocol):
+    """What a job must know of its model.
 
     Attributes:
         model: name of the model.
@@ -25,7 +26,6 @@ class Engine(Protocol):
         task: of its head.
         labels: class names by index.
         manifest_json: of its package.
-        concurrency: images to give it at once, so that it never waits and never refuses.
     """
 
     model: str
@@ -33,7 +33,18 @@ class Engine(Protocol):
     task: str
     labels: tuple[str, ...]
     manifest_json: str
+
+
+class Engine(Described, Protocol):
+    """One model that answers.
+
+    Attributes:
+        concurrency: images to give it at once, so that it never waits and never refuses.
+        package: folder of the package where it runs in this process, which may die of an image; else ``None``.
+    """
+
     concurrency: int
+    package: Path | None
 
     async def answer(self, data: bytes, finish: Finish[T]) -> T:
         """Run the model on one encoded image; ``finish`` gets result, image size and seconds of work, on a thread.

@@ -1,31 +1,27 @@
-"""The run of a job: every entry in order, computed at most once, kept in the journal, handed to the writers."""
+"""The run of a job by one engine: every entry in order, computed at most once, kept in the journal, handed on."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipelines.errors import OcellaError
-from serving.batch.content import Content, Finisher, lasts, read
-from serving.batch.engine import Engine, is_clear
+from serving.batch.content import Content, Finisher, read
+from serving.batch.custody import Custody
+from serving.batch.engine import Engine
 from serving.batch.entry import Entry
 from serving.batch.errors import JobError
 from serving.batch.feed import Drawn, Feed
-from serving.batch.isolation import Isolation
-from serving.batch.journal import Journal
 from serving.batch.outcome import Outcome, Row, failure_of
 from serving.batch.sampling import wants
-from serving.batch.shard import Shard
-from serving.batch.sources import Sources
+from serving.batch.work import Consume, Work
 from serving.threads import Threads
 
 COMMIT_ROWS = 64
 COMMIT_S = 0.5
 READERS = 4  # waiting for a disk or a network takes no core
-Consume: TypeAlias = Callable[[Sequence[Row]], None]
 _Window: TypeAlias = "asyncio.Queue[tuple[Drawn, asyncio.Task[Outcome] | None] | None]"
 
 
@@ -44,24 +40,20 @@ class Job:
         computed: contents that the model answered or failed on.
     """
 
-    def __init__(self, sources: Sources, shard: Shard, engine: Engine, journal: Journal, finisher: Finisher) -> None:
+    def __init__(self, engine: Engine, work: Work) -> None:
         self.computed = 0
-        self._sources, self._shard = sources, shard
-        self._engine = engine
-        self._journal = journal
-        self._finisher = finisher
+        self._engine, self._work = engine, work
+        self._journal = work.journal
+        self._finisher = Finisher(engine.decode, work.overlays)
+        self._compute = Custody(engine, self._finisher, work)
         self._slots = asyncio.Semaphore(engine.concurrency)
-        self._ask = Isolation(self._compute, is_clear=is_clear)
         # Contents in work or not yet committed: the journal does not know them, and none is computed twice.
         self._pending: dict[str, asyncio.Future[Outcome]] = {}
 
     async def run(self, consume: Consume) -> None:
-        """Hand every row to ``consume``, in order, a few at a time, on a thread, after its commit.
-
-        Raises JobError, and whatever ``consume`` raises; what was committed by then is kept.
-        """
+        """See ``Running``; to be called once."""
         readers, scribe = Threads(READERS, name="read"), Threads(1, name="commit")
-        feed = Feed(self._sources, self._shard, self._known)
+        feed = Feed(self._work.sources, self._work.shard, self._known)
         window: _Window = asyncio.Queue(2 * self._engine.concurrency + COMMIT_ROWS)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -70,7 +62,7 @@ class Job:
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
-            for owner in (feed, readers, scribe):
+            for owner in (feed, readers, scribe, self._compute):
                 owner.close()
 
     async def _draw(self, feed: Feed, window: _Window, readers: Threads, tasks: asyncio.TaskGroup) -> None:
@@ -140,21 +132,13 @@ class Job:
             return known
         pending = self._pending[content.sha256] = asyncio.get_running_loop().create_future()
         try:
-            outcome = await self._ask(content)
+            outcome = await self._compute(content)
         except JobError:
             pending.cancel()
             raise
-        except Exception as error:  # noqa: BLE001, whatever an image causes stays with it
-            outcome = Outcome(sha256=content.sha256, failure=failure_of(error, lasting=lasts(error)))
         self.computed += 1
         pending.set_result(outcome)
         return outcome
-
-    async def _compute(self, content: Content) -> Outcome:
-        def finish(*answer: object) -> Outcome:
-            return self._finisher.finish(content, *answer)  # type: ignore[arg-type]
-
-        return await self._engine.answer(content.data, finish)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

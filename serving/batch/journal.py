@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS outcomes (
     sha256 BLOB PRIMARY KEY, height INTEGER NOT NULL, width INTEGER NOT NULL, result TEXT NOT NULL,
     reason TEXT NOT NULL, message TEXT NOT NULL, facts TEXT NOT NULL, seconds REAL NOT NULL, thumbnail BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS suspects (sha256 BLOB PRIMARY KEY) WITHOUT ROWID;
 """
 _COLUMNS = "height, width, result, reason, message, facts, seconds, thumbnail"
 
@@ -72,6 +73,20 @@ class Journal:
         row = self._one(f"SELECT sha256, {_COLUMNS} FROM outcomes WHERE sha256 = ?", (bytes.fromhex(sha256),))
         return _outcome(row) if row else None
 
+    def suspect(self, contents: Sequence[str]) -> None:
+        """Keep that a process died while it worked on these contents, of each until it has an outcome that lasts."""
+        if not contents:
+            return
+        with self._lock, self._named_errors(), self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO suspects VALUES (?)", [(bytes.fromhex(sha256),) for sha256 in contents]
+            )
+
+    def suspects(self) -> frozenset[str]:
+        """The contents on which a process died."""
+        with self._lock, self._named_errors():
+            return frozenset(row[0].hex() for row in self._db.execute("SELECT sha256 FROM suspects"))
+
     def commit(self, rows: Iterable[Row]) -> None:
         """Keep what lasts of these rows: all of them or, where the disk is full, none. Raises JobError."""
         lasting = [row for row in rows if not row.outcome.failure or row.outcome.failure.lasting]
@@ -83,6 +98,9 @@ class Journal:
             self._db.executemany(
                 f"INSERT OR REPLACE INTO outcomes (sha256, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_values(row.outcome) for row in lasting],
+            )
+            self._db.executemany(
+                "DELETE FROM suspects WHERE sha256 = ?", [(bytes.fromhex(row.outcome.sha256),) for row in lasting]
             )
 
     def close(self) -> None:

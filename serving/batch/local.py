@@ -11,12 +11,12 @@ from typing import TypeVar
 import cv2
 
 from pipelines.image import ImageLimits
-from pipelines.loader import LoadedModel, find_package, load_package
+from pipelines.loader import Loaded, find_package, load_package
 from pipelines.options import PredictOptions
 from pipelines.session import SessionOptions
 from pipelines.types import ByteArray
 from serving.batch.engine import Engine, Finish
-from serving.batch.errors import JobError
+from serving.cascade import serve_loaded
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import Answer, DataPlane, PredictCall
@@ -32,15 +32,18 @@ T = TypeVar("T")
 class LocalEngine:
     """A package's model; see ``Engine``."""
 
-    def __init__(self, served: ServedModel, plane: DataPlane, options: PredictOptions, *, cores: int) -> None:
-        manifest = served.loaded.manifest
+    def __init__(
+        self, loaded: Loaded, served: ServedModel, plane: DataPlane, options: PredictOptions, *, cores: int
+    ) -> None:
+        self.package: Path | None = loaded.folder
         self.model, self.version = served.name, served.version
         self.task: str = served.task
-        self.labels, self.manifest_json = manifest.labels, served.manifest_json
+        self.labels: tuple[str, ...] = getattr(loaded.manifest, "labels", ())  # a cascade has none of its own
+        self.manifest_json = served.manifest_json
         # All runs full, and as many again being decoded and finished as there are pixel threads, twice: one that is
         # in work and one that waits for it.
         self.concurrency = min(served.policy.slots * served.policy.max_size + 2 * cores, served.policy.capacity)
-        self._pipeline = served.pipeline
+        self._pipeline = loaded.pipeline
         self._plane = plane
         self._options = options
 
@@ -64,26 +67,33 @@ class LocalEngine:
 
 
 @asynccontextmanager
-async def local_engine(package: Path, options: PredictOptions) -> AsyncIterator[Engine]:
-    """Load a package as ``ocella serve`` would, with its model's ``deploy.toml``; raises PackageError, StartError."""
+async def local_engine(
+    package: Path, options: PredictOptions, *, most_cores: int | None = None
+) -> AsyncIterator[Engine]:
+    """Load a package as ``ocella serve`` would, with its model's ``deploy.toml``; raises PackageError, StartError.
+
+    ``most_cores``: to be used of those that this process may use; ``None``: all.
+    """
     folder = find_package(package)
     deploy = scan((folder,))[0].deploy
     keep_large_blocks()
     cv2.setNumThreads(1)  # one image a thread
-    runtime, cores = deploy.runtime, usable_cores()
+    runtime, cores = deploy.runtime, min(usable_cores(), most_cores or usable_cores())
     session = SessionOptions(
         providers=runtime.providers, intra_op_threads=runtime.intra_op_threads, arena=runtime.arena
     )
     loaded = await asyncio.to_thread(load_package, folder, options=session)
-    if not isinstance(loaded, LoadedModel):
-        raise JobError(f"{package} must be a package with a graph of its own, give --server for a cascade")
-    loaded.pipeline.check(options)
+    try:
+        loaded.pipeline.check(options)
+    except BaseException:
+        loaded.close()
+        raise
     catalog = Catalog()
     meter = Metrics().model(loaded.manifest.name, loaded.manifest.version)
     pixels = Threads(cores, name="pixels")
     try:
-        with ServedModel(loaded, deploy, meter, cores=cores) as served:
+        with serve_loaded(loaded, deploy, meter, cores=cores) as served:
             catalog.put_ready(served)
-            yield LocalEngine(served, DataPlane(catalog, pixels, ImageLimits()), options, cores=cores)
+            yield LocalEngine(loaded, served, DataPlane(catalog, pixels, ImageLimits()), options, cores=cores)
     finally:
         pixels.close()

@@ -9,6 +9,7 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 from pipelines.errors import (
@@ -56,6 +57,7 @@ class RemoteEngine:
         self.manifest_json, self.concurrency = described.manifest_json, concurrency
         self.labels: tuple[str, ...] = getattr(manifest, "labels", ())  # a cascade has none of its own
         self._image: ImageSpec | None = getattr(manifest, "image", None)
+        self.package: Path | None = None  # it runs elsewhere
         self._client = client
         self._options = asdict(options)
         self._patience_s = patience_s

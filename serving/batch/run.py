@@ -7,18 +7,17 @@ import errno
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pipelines.errors import OcellaError
 from pipelines.options import PredictOptions
-from serving.batch.content import Finisher
 from serving.batch.draw import Overlays
-from serving.batch.engine import Engine, EngineContext
+from serving.batch.engine import Described
 from serving.batch.errors import TooManyErrorsError
 from serving.batch.identity import Identity, identity_of
-from serving.batch.job import Job
 from serving.batch.journal import Journal
 from serving.batch.lock import locked
 from serving.batch.outcome import Row
@@ -31,12 +30,14 @@ from serving.batch.summary import Summary
 from serving.batch.tally import Tally
 from serving.batch.tasks import check_formats
 from serving.batch.textfile import JobMetrics
+from serving.batch.work import Running, Work
 from serving.batch.writers import Target
 
 METRICS_EVERY_S = 15.0
 NO_OPTIONS = PredictOptions()
 OVERLAYS = "overlays"
 Watch = Callable[[Tally], AbstractContextManager[None]]
+M = TypeVar("M", bound=Described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,20 @@ class Request:
     textfile: Path | None = None
 
 
-def run_job(request: Request, engine: EngineContext, watch: Watch = lambda _: nullcontext()) -> Summary:
-    """Run a job to its end, or on from where an earlier run ended; ``watch`` shows its tally meanwhile.
+def run_job(
+    request: Request,
+    context: AbstractAsyncContextManager[M],
+    watch: Watch = lambda _: nullcontext(),
+    *,
+    begin: Callable[[M, Work], Running],
+) -> Summary:
+    """Run a job to its end, or on from where an earlier run ended.
+
+    Args:
+        request: what is to be done.
+        context: opens the model.
+        watch: shows the tally meanwhile.
+        begin: makes the run, such as ``Job`` of an engine.
 
     A job that cannot go on gives a summary with its ``problem``, once it has begun; before that it raises JobError
     or whatever opening the engine raises.
@@ -76,27 +89,41 @@ def run_job(request: Request, engine: EngineContext, watch: Watch = lambda _: nu
     private = request.out / PRIVATE
     private.mkdir(parents=True, exist_ok=True)
     with locked(private / "lock", of=request.out), Journal(private / "journal.sqlite") as journal:
-        return asyncio.run(_run(request, engine, journal, watch))
+        return asyncio.run(_run(request, context, journal, watch, begin))
 
 
-async def _run(request: Request, context: EngineContext, journal: Journal, watch: Watch) -> Summary:
-    async with context as engine:
-        check_formats(request.formats, engine.task)
-        identity = _claim(request, engine, journal)
-        run = _Run(request, engine, journal, identity)
+async def _run(
+    request: Request,
+    context: AbstractAsyncContextManager[M],
+    journal: Journal,
+    watch: Watch,
+    begin: Callable[[M, Work], Running],
+) -> Summary:
+    async with context as model:
+        check_formats(request.formats, model.task)
+        identity = _claim(request, model, journal)
+        work = Work(
+            sources=request.sources,
+            shard=request.shard,
+            options=request.options,
+            journal=journal,
+            overlays=Overlays(request.out / OVERLAYS) if request.draw else None,
+            private=request.out / PRIVATE,
+        )
+        run = _Run(request, model, begin(model, work), identity)
         with watch(run.tally):
             problem = await run.to_end()
         return run.summary(problem)
 
 
-def _claim(request: Request, engine: Engine, journal: Journal) -> Identity:
+def _claim(request: Request, model: Described, journal: Journal) -> Identity:
     """The identity of the job; raises OtherJobError where the output folder has another one."""
     identity = identity_of(
         request.sources,
         request.shard,
-        model=engine.model,
-        version=engine.version,
-        manifest_json=engine.manifest_json,
+        model=model.model,
+        version=model.version,
+        manifest_json=model.manifest_json,
         options=request.options,
     )
     kept = journal.identity()
@@ -110,15 +137,13 @@ def _claim(request: Request, engine: Engine, journal: Journal) -> Identity:
 class _Run:
     """One run: rows from the job to the writers, the tally and the metrics."""
 
-    def __init__(self, request: Request, engine: Engine, journal: Journal, identity: Identity) -> None:
+    def __init__(self, request: Request, model: Described, job: Running, identity: Identity) -> None:
         self.tally = Tally()
-        self._request, self._identity = request, identity
+        self._request, self._job, self._identity = request, job, identity
         self._start = self._metrics_at = time.monotonic()
-        overlays = Overlays(request.out / OVERLAYS) if request.draw else None
-        self._job = Job(request.sources, request.shard, engine, journal, Finisher(engine.decode, overlays))
-        self._target = Target(folder=request.out, task=engine.task, labels=engine.labels, coco_truth=request.coco_truth)
+        self._target = Target(folder=request.out, task=model.task, labels=model.labels, coco_truth=request.coco_truth)
         self._metrics = (
-            JobMetrics(request.textfile, self.tally, model=engine.model, shard=str(request.shard))
+            JobMetrics(request.textfile, self.tally, model=model.model, shard=str(request.shard))
             if request.textfile
             else None
         )

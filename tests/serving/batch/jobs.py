@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.image import decode_image
 from pipelines.types import ByteArray, Classification, Detections, Embedding, FloatArray, Result, SegmentationMap
 from serving.batch.engine import Engine, EngineContext, Finish, T
+from serving.batch.job import Job
 from serving.batch.run import Request, run_job
 from serving.batch.sources import Choices, Sources
 from serving.batch.summary import Summary
@@ -87,7 +88,7 @@ class FakeEngine:
     def __init__(self, task: str = "detection", *, fault: Callable[[bytes], None] = lambda _: None) -> None:
         self.model, self.version, self.task, self.labels = "fake", 1, task, LABELS
         self.manifest_json = json.dumps({"name": "fake", "task": task})
-        self.concurrency = 4
+        self.concurrency, self.package = 4, None
         self.asked: list[bytes] = []
         self._fault = fault
 
@@ -113,7 +114,8 @@ def run(out: Path, *sources: Path | str, engine: Engine | EngineContext | None =
     words = tuple(bytes(source) if isinstance(source, Path) else source.encode() for source in sources)
     request = Request(sources=Sources(words, choices), out=out, **over)
     engine = engine or FakeEngine()
-    return run_job(request, opened(engine) if isinstance(engine, FakeEngine) else engine)  # type: ignore[arg-type]
+    context = opened(engine) if isinstance(engine, FakeEngine) else engine
+    return run_job(request, context, begin=Job)  # type: ignore[arg-type]
 
 
 def rows(out: Path, name: str = "results.jsonl") -> list[dict[str, Any]]:

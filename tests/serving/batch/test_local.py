@@ -17,7 +17,9 @@ from pipelines.options import PredictOptions
 from pipelines.present import to_json
 from pipelines.session import Session
 from pipelines.types import AnyArray
+from serving.batch.errors import JobError
 from serving.batch.local import local_engine
+from tests.cascades import SECONDS, make_cascade
 from tests.corpus import encode
 from tests.serving.batch.jobs import rows, run
 from tests.serving.servers import Offline
@@ -41,6 +43,29 @@ def test_results_equal_the_offline_ones(
     run(tmp_path / "out", folder, engine=local_engine(folders[model], NO_OPTIONS))
     expected = [json.loads(json.dumps(to_json(offline(model, photo)))) for photo in photos]
     assert [row["result"] for row in rows(tmp_path / "out")] == expected
+
+
+@pytest.mark.parametrize("second", SECONDS)
+def test_a_cascade_gives_the_offline_results_too(tmp_path: Path, folder: Path, photos: list[bytes], second: str):
+    cascade = make_cascade(tmp_path / "pair", second=second)
+    expected = Offline({"pair": cascade})
+    summary = run(tmp_path / "out", folder, engine=local_engine(cascade, NO_OPTIONS), draw=True)
+    found = [row["result"] for row in rows(tmp_path / "out")]
+    assert found == [json.loads(json.dumps(to_json(expected("pair", photo)))) for photo in photos]
+    assert sum(summary.tally.classes.by_class().values()) > len(photos)
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == len(photos)
+
+
+def test_an_option_that_acts_on_neither_model_of_a_cascade_is_refused(tmp_path: Path, folder: Path):
+    cascade = make_cascade(tmp_path / "pair", second="segmentation")
+    with pytest.raises(InvalidRequestError, match="does not apply"):
+        run(tmp_path / "out", folder, engine=local_engine(cascade, PredictOptions(top_k=3)))
+
+
+def test_a_format_that_holds_no_cascade_is_refused(tmp_path: Path, folder: Path):
+    cascade = make_cascade(tmp_path / "pair")
+    with pytest.raises(JobError, match="holds results of"):
+        run(tmp_path / "out", folder, engine=local_engine(cascade, NO_OPTIONS), formats=("csv",))
 
 
 def test_an_option_that_does_not_act_is_refused_before_any_image(
