@@ -104,8 +104,9 @@ async def _probes(settings: Settings, catalog: Catalog, metrics: Metrics, guard:
         yield OwnProbes(catalog, metrics.registry, is_alive=lambda: guard.alive)
         return
 
-    def tell() -> Snapshot:
-        return state_of(catalog, alive=guard.alive, metrics=generate_latest(metrics.registry).decode())
+    async def tell() -> Snapshot:
+        text = await asyncio.to_thread(generate_latest, metrics.registry)
+        return state_of(catalog, alive=guard.alive, metrics=text.decode())
 
     async with telling(socket_of(settings.member_of, settings.member), tell):
         yield SharedProbes(settings.member_of / ALL)

@@ -15,6 +15,7 @@ from serving.calls import Calls
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
+from serving.gpus import watching_gpus
 from serving.guard import Guard, GuardPolicy
 from serving.judge import Judge
 from serving.lifecycle import Lifecycle
@@ -71,11 +72,12 @@ async def serving_core(settings: Settings, *, cores: int | None = None) -> Async
     catalog, metrics = Catalog(), Metrics()
     swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
     loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
-    lifecycle = Lifecycle(settings.models or (_embedded(),), catalog, loader, swap, judge, cores=cores)
+    lifecycle = Lifecycle(settings.models or (embedded(),), catalog, loader, swap, judge, cores=cores)
     guard = Guard(swap, lifecycle, judge, _guard_policy(settings))
     async with AsyncExitStack() as stack:
         pixels = Threads(cores, name="pixels")
         stack.callback(pixels.close)
+        stack.enter_context(watching_gpus(metrics.registry))
         await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
@@ -95,7 +97,8 @@ def _guard_policy(settings: Settings) -> GuardPolicy:
     )
 
 
-def _embedded() -> Path:
+def embedded() -> Path:
+    """The models that are built in; raises StartError where there are none."""
     folder = embedded_repository()
     if not folder.is_dir() or not any(child.is_dir() for child in folder.iterdir()):
         raise StartError(

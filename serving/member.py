@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,11 +24,11 @@ def socket_of(folder: Path, member: int) -> Path:
 
 
 @asynccontextmanager
-async def telling(path: Path, tell: Callable[[], Snapshot]) -> AsyncIterator[None]:
+async def telling(path: Path, tell: Callable[[], Awaitable[Snapshot]]) -> AsyncIterator[None]:
     """Tell whoever connects to a socket at ``path``, one snapshot for each connection."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(tell().to_json())
+        writer.write((await tell()).to_json())
         await writer.drain()
         writer.close()
 

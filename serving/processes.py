@@ -17,7 +17,7 @@ from serving.member import ALL, ask, socket_of
 from serving.ports import bind, hold
 from serving.settings import Settings, StartError, check_exposure
 from serving.signals import stop_on_signals
-from serving.snapshot import Snapshot, join
+from serving.snapshot import Snapshot, join, join_metrics
 
 _ASK_S = 2.0
 # How long a process that ends waits for its next start; twice as long each time that it ends before it was ready.
@@ -60,7 +60,7 @@ class Supervisor:
         self._ready: set[int] = set()
         self._were_all_ready = False
         self._latest: dict[int, str] = {}
-        self._gone: list[str] = []
+        self._gone = ""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,7 +87,7 @@ class Supervisor:
             self._running.pop(member, None)
             self._ready.discard(member)
             if latest := self._latest.pop(member, None):
-                self._gone.append(latest)
+                self._gone = join_metrics([], gone=[self._gone, latest])
             if self._stopping:
                 return
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
@@ -138,7 +138,7 @@ class Supervisor:
         members = list(self._running)
         told = await asyncio.gather(*(self._ask(member) for member in members))
         snapshots = [one for one in told if one is not None]
-        return join(snapshots, processes=self._settings.processes, gone=self._gone)
+        return join(snapshots, processes=self._settings.processes, gone=[self._gone])
 
     async def _ask(self, member: int) -> Snapshot | None:
         try:

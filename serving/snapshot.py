@@ -11,9 +11,23 @@ from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
-# Series that are not the sum of what the processes say: the least or the largest of them is true for all.
+from serving.gpus import GAUGES, INFO
+
+# Series that are not the sum of what the processes say: the least or the largest of them is true for all. Each process
+# sees the same GPUs, and has a limit of open files of its own, so the one that is nearest to it counts.
 LEAST = frozenset({"ocella_model_ready", "process_start_time_seconds"})
-LARGEST = frozenset({"ocella_model_info", "python_info", "process_max_fds", "ocella_canary_row_seconds"})
+LARGEST = frozenset(
+    {
+        "ocella_build_info",
+        "ocella_canary_row_seconds",
+        "ocella_model_info",
+        "process_max_fds",
+        "process_open_fds",
+        "python_info",
+        INFO,
+        *(gauge.name for gauge in GAUGES),
+    }
+)
 _LASTING = frozenset({"counter", "histogram"})
 Series = tuple[str, tuple[tuple[str, str], ...]]
 

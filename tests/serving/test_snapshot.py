@@ -40,6 +40,45 @@ def test_counts_and_buckets_add_up_and_a_model_is_as_ready_as_its_least():
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "joined"),
+    [
+        ("process_resident_memory_bytes", 7),  # each process holds its own
+        ("ocella_model_memory_bytes", 7),
+        ("ocella_queue_bytes", 7),
+        ("ocella_streams_active", 7),
+        ("ocella_leaked_threads", 7),
+        ("ocella_processes", 7),
+        ("process_open_fds", 4),  # the limit is that of one process
+        ("process_max_fds", 4),
+        ("process_start_time_seconds", 3),  # the oldest
+        ("ocella_canary_row_seconds", 4),
+        ("ocella_gpu_memory_used_bytes", 4),  # each process sees the same GPU
+        ("ocella_gpu_utilization_ratio", 4),
+        ("ocella_gpu_info", 4),
+        ("ocella_build_info", 4),
+        ("ocella_model_ready", 3),
+    ],
+)
+def test_a_gauge_of_two_processes_is_what_is_true_of_both(name: str, joined: float):
+    texts = []
+    for value in (3, 4):
+        registry = CollectorRegistry()
+        Gauge(name, "A gauge.", registry=registry).set(value)
+        texts.append(generate_latest(registry).decode())
+    assert values(join_metrics(texts)) == {name: joined}
+
+
+def test_what_several_processes_left_behind_can_be_kept_as_one():
+    left = ""
+    for calls in (10, 20, 30):
+        left = join_metrics([], gone=[left, exposed(calls=calls, depth=9)])
+    joined = values(join_metrics([exposed(calls=3)], gone=[left]))
+    assert joined['ocella_requests_total{code="OK"}'] == 63
+    assert joined["ocella_stage_duration_seconds_count"] == 4
+    assert joined["ocella_queue_depth"] == 0
+
+
 def test_of_a_process_that_ended_only_its_counts_stay():
     joined = values(join_metrics([exposed(calls=3, depth=2)], gone=[exposed(calls=10, ready=0, depth=9)]))
     assert joined['ocella_requests_total{code="OK"}'] == 13
