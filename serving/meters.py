@@ -10,6 +10,7 @@ from serving.tallies import Count
 
 Infos = dict[tuple[str, str], tuple[str, str, str]]
 """By name and version what ``model_info`` shows of it: task, SHA-256, provider."""
+_FAULT = "INTERNAL"
 OF_FILES, OF_LOAD = "files", "load"
 _STAGE_QUEUE, _STAGE_INFERENCE = STAGES.index("queue"), STAGES.index("inference")
 
@@ -32,6 +33,7 @@ class CallMeter:
         self._by_code: dict[str, Count] = {}
         self._seconds = families.request_seconds.labels(model, version, method)
         self._cancelled = families.cancelled.labels(model, version)
+        self._by_code[_FAULT] = families.requests.labels(model, version, method, _FAULT)  # from 0 on, as for models
 
     def done(self, code: str, seconds: float) -> None:
         """Count one answer with the name of its gRPC code."""
@@ -71,6 +73,13 @@ class ModelMeter:
         self._wasted_seconds = families.wasted_seconds.labels(*labels)
         self._terminated = families.terminated.labels(*labels)
         self._ready = families.model_ready.labels(*labels)
+        # From 0 on: a series that begins at 1 has not grown, as Prometheus sees it, and no alert would fire.
+        families.rollbacks.labels(*labels)
+        families.reloads.labels(*labels)
+        for result in ("ok", "failed"):
+            families.model_loads.labels(*labels, result)
+        for result in ("passed", "failed"):
+            families.golden_checks.labels(*labels, result)
 
     def stages(self, *seconds: float) -> None:
         """Observe one image's seconds, in the order of ``STAGES``."""
