@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,14 +14,14 @@ from prometheus_client import generate_latest
 
 from serving.calls import Calls
 from serving.catalog import Catalog
-from serving.core import serving_core
+from serving.core import Core, serving_core
 from serving.dataplane import DataPlane
 from serving.faces_plane import FacesPlane
 from serving.faces_service import Faces
 from serving.grpc_server import ENVELOPE_BYTES, build_grpc_server
 from serving.guard import Guard
 from serving.health import Health
-from serving.http_server import HttpServer, allowed_hosts, build_app
+from serving.http_server import HttpServer, allowed_hosts, build_app, build_health_app
 from serving.lifecycle import Lifecycle
 from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
@@ -28,7 +29,9 @@ from serving.oip.service import InferenceService
 from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.rest.parts import RestParts
-from serving.settings import Settings, check_exposure
+from serving.security.follow import Follower
+from serving.security.parts import SecurityParts, security_parts
+from serving.settings import Settings, check_exposure, exposure_warnings
 from serving.signals import stop_on_signals
 from serving.snapshot import Snapshot
 from serving.vision import Vision, VisionParts
@@ -39,6 +42,7 @@ from serving.watcher import Watcher
 QUIET_S = 0.1
 LINGER_S = 2.0
 FLUSH_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class ListeningServer:
         plane: what its transports call.
         metrics: what it counts.
         lifecycle: loads and unloads its models.
+        health_address: ``host:port`` of the port for probes alone; ``None`` where there is none.
     """
 
     grpc_address: str
@@ -60,6 +65,7 @@ class ListeningServer:
     plane: DataPlane
     metrics: Metrics
     lifecycle: Lifecycle
+    health_address: str | None = None
 
     async def load(self) -> None:
         """Load every model; one that fails does not stop the others. Raises StartError where none loads."""
@@ -73,28 +79,66 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     Raises StartError for whatever makes a start impossible: folders, address, ports.
     """
     check_exposure(settings)
+    security = security_parts(settings)
+    for line in exposure_warnings(settings):
+        _log.warning(line)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(serving_core(settings))
         catalog, metrics, guard, plane, calls = core.catalog, core.metrics, core.guard, core.plane, core.calls
         probes = await stack.enter_async_context(_probes(settings, catalog, metrics, guard))
-        rest = RestParts(core.oip, plane, core.pixels, core.limits, max_body=settings.max_image_bytes + ENVELOPE_BYTES)
+        rest = rest_parts(settings, core, security)
         app = build_app(probes, rest, allowed_hosts=allowed_hosts(settings.host))
         shared = settings.member_of is not None
         listener = stack.enter_context(bind(settings.host, settings.http_port, protocol="HTTP", shared=shared))
-        http = await stack.enter_async_context(HttpServer(app, listener))
+        certificate = security.tls.http_context() if security.tls else None
+        server_of_http = HttpServer(app, listener, connections=security.connections, tls=certificate)
+        http = await stack.enter_async_context(server_of_http)
+        health_address = await _serve_health(stack, settings, probes, security)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
         galleries = FacesPlane(
             plane, catalog, core.limits, galleries=settings.galleries, keep_crops=settings.keep_crops
         )
         faces = Faces(stack.enter_context(galleries), calls)
         inference, health = InferenceService(core.oip), Health(catalog)
-        server, grpc_address = build_grpc_server(settings, Vision(parts), faces, inference, health)
+        server, grpc_address = build_grpc_server(
+            settings, Vision(parts), faces, inference, health, calls=calls, security=security
+        )
         await server.start()
+        if security.followed:
+            await stack.enter_async_context(Follower(security.followed, interval_s=settings.secrets_interval_s))
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)
         await stack.enter_async_context(guard)
         if settings.watch:
             await stack.enter_async_context(Watcher(core.lifecycle, interval_s=settings.watch_interval_s))
-        yield ListeningServer(grpc_address, http.address, catalog, plane, metrics, core.lifecycle)
+        yield ListeningServer(
+            grpc_address, http.address, catalog, plane, metrics, core.lifecycle, health_address=health_address
+        )
+
+
+def rest_parts(settings: Settings, core: Core, security: SecurityParts) -> RestParts:
+    """What the REST paths are made of."""
+    return RestParts(
+        core.oip,
+        core.plane,
+        core.pixels,
+        core.limits,
+        max_body=settings.max_image_bytes + ENVELOPE_BYTES,
+        access=security.access,
+        uploads=security.uploads,
+        longest_s=settings.max_request_s,
+    )
+
+
+async def _serve_health(
+    stack: AsyncExitStack, settings: Settings, probes: Probes, security: SecurityParts
+) -> str | None:
+    """Serve the port for probes alone, where there is one; its address."""
+    if settings.health_port is None:
+        return None
+    shared = settings.member_of is not None
+    listener = stack.enter_context(bind(settings.host, settings.health_port, protocol="health", shared=shared))
+    app = build_health_app(probes, allowed_hosts=allowed_hosts(settings.host))
+    return (await stack.enter_async_context(HttpServer(app, listener, connections=security.connections))).address
 
 
 @asynccontextmanager
@@ -117,7 +161,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     async with listening(settings) as server:
         stopped = asyncio.create_task(stop_on_signals().wait())
         load = asyncio.create_task(server.load())
-        announce(f"gRPC on {server.grpc_address}, HTTP on {server.http_address}")
+        health = f", health on {server.health_address}" if server.health_address else ""
+        announce(f"gRPC on {server.grpc_address}, HTTP on {server.http_address}{health}")
         try:
             await asyncio.wait((stopped, load), return_when=asyncio.FIRST_COMPLETED)
             if load.done():

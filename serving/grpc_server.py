@@ -6,8 +6,9 @@ from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from serving.calls import Calls
 from serving.faces_service import Faces
 from serving.handlers import (
     FACES_SERVICE,
@@ -21,6 +22,8 @@ from serving.health import Health
 from serving.oip.methods import METHODS
 from serving.oip.service import InferenceService
 from serving.ports import bind
+from serving.security.grpc_gate import GrpcGate
+from serving.security.parts import SecurityParts
 from serving.settings import Settings, StartError
 from serving.vision import Vision
 
@@ -31,6 +34,8 @@ KEEPALIVE_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+# So long may a connection take until it is encrypted and set up; gRPC's own limit is two minutes.
+HANDSHAKE_S = 10
 SERVICES = (
     SERVICE,
     FACES_SERVICE,
@@ -41,7 +46,14 @@ SERVICES = (
 
 
 def build_grpc_server(
-    settings: Settings, vision: Vision, faces: Faces, inference: InferenceService, health: Health
+    settings: Settings,
+    vision: Vision,
+    faces: Faces,
+    inference: InferenceService,
+    health: Health,
+    *,
+    calls: Calls,
+    security: SecurityParts,
 ) -> tuple[Any, str]:
     """Build the server and bind its port; returns it, not yet started, and its address.
 
@@ -55,17 +67,24 @@ def build_grpc_server(
             ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),  # answers are bounded by the pixels of their image
             *KEEPALIVE_OPTIONS,
+            ("grpc.max_allowed_incoming_connections", settings.max_grpc_connections),
+            ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
             ("grpc.so_reuseport", int(shared)),  # unasked, a second server would take half of the first one's calls
         )
     )
-    server.add_generic_rpc_handlers(
+    gate = GrpcGate(server, calls, access=security.access, streams=security.streams)
+    gate.add_generic_rpc_handlers(
         (vision_handlers(vision), faces_handlers(faces), inference_handlers(inference, METHODS))
     )
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    reflection.enable_server_reflection(SERVICES, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, gate)
+    servicer = reflection.aio.ReflectionServicer(SERVICES)  # type: ignore[attr-defined]  # listed in its `__all__`
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, gate)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
+        if security.tls:
+            port = server.add_secure_port(f"{host}:{settings.port}", security.tls.grpc_credentials())
+        else:
+            port = server.add_insecure_port(f"{host}:{settings.port}")
     except RuntimeError as error:
         raise StartError(f"port {settings.port} of {settings.host} must be free for gRPC: {_reason(error)}") from error
     return server, f"{host}:{port}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Self
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from pipelines.errors import NotAllowedError, UnauthenticatedError
 from serving.arrivals import HttpArrivals
 from serving.probes import Probes
 from serving.rest.endpoint import EndpointApp
@@ -25,9 +27,13 @@ from serving.rest.endpoints import ENDPOINTS
 from serving.rest.gate import Gate
 from serving.rest.openapi import describe
 from serving.rest.parts import Endpoint, RestParts
-from serving.rest.reply import document_reply, failure_reply
+from serving.rest.reply import Reply, document_reply, failure_reply
+from serving.security.access import Access
+from serving.security.connections import limited_protocol
+from serving.security.limits import PerClient
+from serving.security.roles import Door, Role
 from serving.settings import is_loopback
-from serving.status import Failure, Status
+from serving.status import Failure, Status, failure_of
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
@@ -41,6 +47,32 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
     async def scrape(request: Request) -> Response:
         text, content_type = await probes.scrape(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": content_type})
+
+    async def openapi(_: Request) -> Response:
+        return Response(description.parts[0], media_type=description.media_type)
+
+    return Starlette(
+        routes=[
+            *(Route(path, EndpointApp(verbs, parts), methods=list(verbs)) for path, verbs in _by_path().items()),
+            Route("/openapi.json", _for(Door.ANY_TOKEN, parts.access, openapi)),
+            Route("/metrics", _for(Role.METRICS, parts.access, scrape)),
+            *_probe_routes(probes),
+        ],
+        exception_handlers={HTTPException: _no_such_path},
+        middleware=[
+            Middleware(HttpArrivals, arrivals=parts.oip.calls.arrivals),
+            Middleware(Gate, allowed_hosts=allowed_hosts),
+        ],
+    )
+
+
+def build_health_app(probes: Probes, *, allowed_hosts: tuple[str, ...]) -> Starlette:
+    """``/healthz`` and ``/readyz`` alone, for a port that is not encrypted."""
+    return Starlette(routes=_probe_routes(probes), middleware=[Middleware(Gate, allowed_hosts=allowed_hosts)])
+
+
+def _probe_routes(probes: Probes) -> list[Route]:
+    """They ask for no token and tell no name."""
 
     async def live(_: Request) -> Response:
         if (await probes.state()).alive:
@@ -56,23 +88,24 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
         }
         return JSONResponse(body, status_code=200 if state.ready else 503)
 
-    async def openapi(_: Request) -> Response:
-        return Response(description.parts[0], media_type=description.media_type)
+    return [Route("/healthz", live), Route("/readyz", ready)]
 
-    return Starlette(
-        routes=[
-            *(Route(path, EndpointApp(verbs, parts), methods=list(verbs)) for path, verbs in _by_path().items()),
-            Route("/openapi.json", openapi),
-            Route("/metrics", scrape),
-            Route("/healthz", live),
-            Route("/readyz", ready),
-        ],
-        exception_handlers={HTTPException: _no_such_path},
-        middleware=[
-            Middleware(HttpArrivals, arrivals=parts.oip.calls.arrivals),
-            Middleware(Gate, allowed_hosts=allowed_hosts),
-        ],
-    )
+
+def _for(
+    role: Role | Door, access: Access | None, answer: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """What answers those whose token holds a role; everybody where there is no ``access``."""
+    if access is None:
+        return answer
+
+    async def checked(request: Request) -> Response:
+        try:
+            access.require(request.headers.getlist("authorization"), role)
+        except (NotAllowedError, UnauthenticatedError) as error:
+            return _response(failure_reply(failure_of(error, request_id="")))
+        return await answer(request)
+
+    return checked
 
 
 def _by_path() -> dict[str, dict[str, Endpoint]]:
@@ -97,6 +130,10 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
     return Response(reply.parts[0], reply.status, error.headers, reply.media_type)
 
 
+def _response(reply: Reply) -> Response:
+    return Response(b"".join(reply.parts), reply.status, dict(reply.headers), reply.media_type)
+
+
 def allowed_hosts(host: str) -> tuple[str, ...]:
     """Names that a request's Host may have: on loopback only our own, so that no web page reaches us by a DNS trick."""
     return (host, *LOCAL_HOSTS) if is_loopback(host) else ("*",)
@@ -105,12 +142,23 @@ def allowed_hosts(host: str) -> tuple[str, ...]:
 class HttpServer:
     """Serves an app on a bound socket inside the running loop; an async context manager."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(
+        self, app: Starlette, listener: socket.socket, *, connections: PerClient, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Serve once it is entered.
+
+        Args:
+            app: what answers.
+            listener: bound, listening.
+            connections: counts those of each address.
+            tls: encrypts; ``None``: nothing is encrypted.
+        """
         self.address = _address(listener)
         self._listener = listener
         config = uvicorn.Config(
             app,
             access_log=False,
+            http=limited_protocol(connections),
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -118,6 +166,8 @@ class HttpServer:
             timeout_graceful_shutdown=_STOP_S,
             ws="none",
         )
+        config.load()
+        config.ssl = tls  # what it makes of file names cannot be renewed
         self._server = _QuietServer(config)
 
     async def __aenter__(self) -> Self:

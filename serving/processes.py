@@ -37,6 +37,8 @@ async def serve_with_processes(settings: Settings, announce: Callable[[str], Non
         grpc_port = _hold(stack, settings.host, settings.port, "gRPC")
         http_port = _hold(stack, settings.host, settings.http_port, "HTTP")
         given = {"port": grpc_port, "http_port": http_port, "processes": settings.processes, "member_of": folder}
+        if settings.health_port is not None:
+            given["health_port"] = _hold(stack, settings.host, settings.health_port, "health")
         supervisor = Supervisor(settings.model_copy(update=given), folder, announce)
         await supervisor.run(stop_on_signals())
     announce("stopped")

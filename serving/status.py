@@ -19,6 +19,7 @@ from pipelines.errors import (
     NotAllowedError,
     NotOfferedError,
     OverloadedError,
+    UnauthenticatedError,
     UnknownModelError,
     UnknownPersonError,
 )
@@ -47,6 +48,7 @@ STATUS: Mapping[type[BaseException], Status] = {
     FaceRefusedError: Status(StatusCode.INVALID_ARGUMENT, 400),
     UnknownPersonError: Status(StatusCode.NOT_FOUND, 404),
     GalleryError: Status(StatusCode.FAILED_PRECONDITION, 409),
+    UnauthenticatedError: Status(StatusCode.UNAUTHENTICATED, 401),
     NotAllowedError: Status(StatusCode.PERMISSION_DENIED, 403),
     NotOfferedError: Status(StatusCode.UNIMPLEMENTED, 501),
     # Of HTTP alone.

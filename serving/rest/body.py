@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from pipelines.errors import DeadlineExceededError
 from serving.rest.coding import CODINGS, unpack
 from serving.rest.errors import MediaTypeError, RequestTooLargeError, StalledRequestError
+from serving.security.limits import Upload, Uploads
 from serving.threads import Threads
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,11 +25,14 @@ class ClientLeftError(Exception):
     """The connection ended while its request was read: there is nobody to answer."""
 
 
-async def read_body(receive: Receive, headers: Headers, pixels: Threads, *, limit: int, deadline: float) -> bytes:
+async def read_body(
+    receive: Receive, headers: Headers, pixels: Threads, *, limit: int, deadline: float, uploads: Uploads
+) -> bytes:
     """The whole body, unpacked; no more than ``limit`` bytes of it, packed or unpacked, are ever held.
 
-    Raises RequestTooLargeError, MediaTypeError for a content coding that is not offered, InvalidRequestError for a
-    damaged one, DeadlineExceededError, StalledRequestError, ClientLeftError.
+    Raises RequestTooLargeError, OverloadedError where too many bodies are on their way, MediaTypeError for a content
+    coding that is not offered, InvalidRequestError for a damaged one, DeadlineExceededError, StalledRequestError,
+    ClientLeftError.
     """
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in (*CODINGS, "identity"):
@@ -36,13 +40,14 @@ async def read_body(receive: Receive, headers: Headers, pixels: Threads, *, limi
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)
-    data = await _read(receive, limit, deadline)
+    with uploads.open() as upload:
+        data = await _read(receive, upload, limit, deadline)
     if coding == "identity":
         return data
     return await pixels.run(_unpack, data, coding, limit)
 
 
-async def _read(receive: Receive, limit: int, deadline: float) -> bytes:
+async def _read(receive: Receive, upload: Upload, limit: int, deadline: float) -> bytes:
     chunks: list[bytes] = []
     size = 0
     loop = asyncio.get_running_loop()
@@ -56,6 +61,7 @@ async def _read(receive: Receive, limit: int, deadline: float) -> bytes:
                 size += len(chunk)
                 if size > limit:
                     raise _too_large(limit)
+                upload.grow(len(chunk))
                 chunks.append(chunk)
                 if not message.get("more_body"):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from pipelines.errors import DrainingError, InvalidRequestError
+from pipelines.errors import DrainingError, InvalidRequestError, NotAllowedError, OcellaError, UnauthenticatedError
 from serving.oip.requests import read_version
 from serving.rest.body import ClientLeftError, Receive, deadline_after, read_body
 from serving.rest.parts import Ask, Endpoint, RestParts
@@ -60,24 +60,31 @@ class _Call:
         """The reply, also where it is a failure."""
         endpoint, scope = self._endpoint, self._scope
         path = scope["path_params"]
-        refused: InvalidRequestError | None = None
-        query, deadline = {}, deadline_after(float("inf"))
+        refused: OcellaError | None = None
+        query, client, longest_s = {}, _client(scope), self._parts.longest_s
+        deadline = deadline_after(longest_s)
         try:
+            client = self._named_caller() or client
             query = read_query(scope["query_string"].decode("latin-1"), (*endpoint.query, TIMEOUT))
-            deadline = deadline_after(read_timeout(query))
-        except InvalidRequestError as error:
+            deadline = deadline_after(min(read_timeout(query), longest_s))
+        except (InvalidRequestError, NotAllowedError, UnauthenticatedError) as error:
             refused = error
 
         async def work() -> Reply:
             if refused:
                 raise refused
             return await endpoint.work(
-                Ask(self._parts, path, query, self._headers, _client(scope), deadline, lambda: self._read(deadline))
+                Ask(self._parts, path, query, self._headers, client, deadline, lambda: self._read(deadline))
             )
 
         named = _named(path) if endpoint.runs else {}
-        outcome = await self._parts.oip.calls.run(endpoint.name, work(), deadline=deadline, **named)
+        outcome = await self._parts.oip.calls.run(endpoint.name, work(), deadline=deadline, client=client, **named)
         return failure_reply(outcome) if isinstance(outcome, Failure) else outcome
+
+    def _named_caller(self) -> str:
+        """The name of the request's token, empty without one; raises UnauthenticatedError, NotAllowedError."""
+        access = self._parts.access
+        return access.require(self._headers.getlist("authorization"), self._endpoint.role) if access else ""
 
     def close(self) -> None:
         """Look for the client's leaving no more."""
@@ -87,7 +94,14 @@ class _Call:
     async def _read(self, deadline: float) -> bytes:
         parts = self._parts
         try:
-            body = await read_body(self._receive, self._headers, parts.pixels, limit=parts.max_body, deadline=deadline)
+            body = await read_body(
+                self._receive,
+                self._headers,
+                parts.pixels,
+                limit=parts.max_body,
+                deadline=deadline,
+                uploads=parts.uploads,
+            )
         except ClientLeftError:
             self.left = True
             raise asyncio.CancelledError from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from serving.rest import management
 from serving.rest.infer import infer
@@ -11,6 +12,7 @@ from serving.rest.predict import FORM, predict
 from serving.rest.query import OPTIONS
 from serving.rest.reply import BINARY, JSON, PNG
 from serving.rest.schemas import ANY_OBJECT, BYTES, FLAG, named, record
+from serving.security.roles import Door, Role
 
 _MODEL = "/v2/models/{name}"
 _VERSION = "/v2/models/{name}/versions/{version}"
@@ -49,6 +51,35 @@ def _post(
     fails: tuple[int, ...] = (403,),
 ) -> Endpoint:
     return Endpoint("POST", path, name, summary, work, takes=takes, gives=gives, fails=fails)
+
+
+def _for(role: Role | Door, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Endpoints that ask for another role than ``INFER``."""
+    return [replace(endpoint, role=role) for endpoint in endpoints]
+
+
+def _loads() -> list[Endpoint]:
+    path = "/v2/repository/models/{name}"
+    summary = "Let a model answer no new request"
+    return [
+        _post(
+            f"{path}/load",
+            "v2.load",
+            "Bring a model in line with its folder",
+            management.load,
+            takes=_LOAD,
+            fails=(403, 404, 501, 503),
+        ),
+        _post(f"{path}/unload", "v2.unload", summary, management.unload, takes=_LOAD, fails=(403, 404)),
+    ]
+
+
+def _health() -> list[Endpoint]:
+    answers = record({"live": FLAG})
+    return [
+        _get("/v2/health/live", "v2.live", "Whether the server answers", management.live, answers),
+        _get("/v2/health/ready", "v2.ready", "Whether its models answer", management.ready, named("Readiness")),
+    ]
 
 
 def _shared_memory() -> list[Endpoint]:
@@ -117,8 +148,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     _running(f"{_VERSION}/infer", "v2.infer", "Run one version on tensors or images", infer),
     _get("/v1/models", "v1.models", "Known model versions", management.models, named("Models")),
     _get("/v2", "v2.server", "Name, version, extensions", management.server, named("Server")),
-    _get("/v2/health/live", "v2.live", "Whether the server answers", management.live, record({"live": FLAG})),
-    _get("/v2/health/ready", "v2.ready", "Whether its models answer", management.ready, named("Readiness")),
+    *_for(Door.OPEN, _health()),
     _get("/v2/models/stats", "v2.stats.all", "What all models have done", management.stats, named("Statistics")),
     *_of_model("", "v2.model", "The tensors of a model's graph", management.model, named("Model")),
     *_of_model("/ready", "v2.model.ready", "Whether a model answers", management.model_ready, named("Readiness")),
@@ -133,22 +163,5 @@ ENDPOINTS: Sequence[Endpoint] = (
         gives={JSON: named("Index")},
         fails=(),
     ),
-    _post(
-        "/v2/repository/models/{name}/load",
-        "v2.load",
-        "Bring a model in line with its folder",
-        management.load,
-        takes=_LOAD,
-        fails=(403, 404, 501, 503),
-    ),
-    _post(
-        "/v2/repository/models/{name}/unload",
-        "v2.unload",
-        "Let a model answer no new request",
-        management.unload,
-        takes=_LOAD,
-        fails=(403, 404),
-    ),
-    *_shared_memory(),
-    *_settings(),
+    *_for(Role.ADMIN, [*_loads(), *_shared_memory(), *_settings()]),
 )

@@ -13,9 +13,13 @@ from serving.rest.parts import Endpoint, Schema
 from serving.rest.query import MAX_TIMEOUT_S, TIMEOUT
 from serving.rest.reply import JSON
 from serving.rest.schemas import OPTIONS, SCHEMAS, named, text
+from serving.security.roles import Door
 
 # What any path may answer beside its own refusals.
-_ALWAYS = (400, 500)
+_ALWAYS = (400, 429, 500)
+# Where the server asks who calls.
+_WITH_TOKENS = (401, 403)
+_BEARER: Document = {"type": "http", "scheme": "bearer", "description": "where the server was started with --tokens"}
 _ABOUT = (
     "Images in, results out, beside the Open Inference Protocol with Triton's extensions. Bodies may come, and answers "
     "go, packed by gzip or deflate. Binary tensors follow the JSON, whose length inference-header-content-length says."
@@ -32,7 +36,7 @@ def describe(endpoints: Iterable[Endpoint]) -> Document:
         "openapi": "3.1.0",
         "info": {"title": "Ocella", "version": version_of("ocella"), "description": _ABOUT},
         "paths": paths,
-        "components": {"schemas": dict(SCHEMAS)},
+        "components": {"schemas": dict(SCHEMAS), "securitySchemes": {"bearer": _BEARER}},
     }
 
 
@@ -43,6 +47,8 @@ def _operation(endpoint: Endpoint) -> Document:
         "parameters": [*_path_parameters(endpoint.path), *_query_parameters(endpoint.query)],
         "responses": _responses(endpoint),
     }
+    if endpoint.role is not Door.OPEN:
+        operation["security"] = [{"bearer": []}, {}]  # the second: a server without tokens
     if endpoint.takes:
         operation["requestBody"] = {"required": endpoint.runs, "content": _content(endpoint.takes)}
     return operation
@@ -62,7 +68,8 @@ def _responses(endpoint: Endpoint) -> Document:
     if endpoint.gives:
         done["content"] = _content(endpoint.gives)
     responses: Document = {} if endpoint.fails == (501,) else {"200": done}
-    for status in sorted({*_ALWAYS, *endpoint.fails}):
+    asks = () if endpoint.role is Door.OPEN else _WITH_TOKENS
+    for status in sorted({*_ALWAYS, *asks, *endpoint.fails}):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase.lower(),
             "content": _content({JSON: named("Error")}),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from starlette.datastructures import Headers
@@ -12,6 +13,9 @@ from pipelines.image import ImageLimits
 from serving.dataplane import DataPlane
 from serving.oip.parts import ServiceParts
 from serving.rest.reply import Reply
+from serving.security.access import Access
+from serving.security.limits import Uploads
+from serving.security.roles import Door, Role
 from serving.threads import Threads
 
 
@@ -25,6 +29,9 @@ class RestParts:
         pixels: threads for what must not be computed on the loop.
         limits: of one image.
         max_body: bytes of a body, unpacked.
+        access: who may ask for what; ``None`` where everybody may.
+        uploads: bodies on their way in.
+        longest_s: that a request may take, from its headers to its answer.
     """
 
     oip: ServiceParts
@@ -32,6 +39,9 @@ class RestParts:
     pixels: Threads
     limits: ImageLimits
     max_body: int
+    access: Access | None = None
+    uploads: Uploads = field(default_factory=Uploads)
+    longest_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class Ask:
         path: the path's parameters.
         query: by name, all known.
         headers: of the request.
-        client: who asks.
-        deadline: monotonic seconds; infinite where the client waits for ever.
+        client: who asks: the name of its token, or its connection.
+        deadline: monotonic seconds.
         read: reads the body, at most once; raises as ``read_body``.
     """
 
@@ -71,6 +81,7 @@ class Endpoint:
         name: for metrics and OpenAPI; a path with a version has the name of that without.
         summary: one line.
         work: makes the reply.
+        role: of the token that it asks for, where the server asks for one.
         runs: whether it runs the model that ``path`` names: its requests then count for that model.
         query: names of query parameters that act.
         takes: OpenAPI's schema of the body by media type; empty where there is none.
@@ -83,6 +94,7 @@ class Endpoint:
     name: str
     summary: str
     work: Work
+    role: Role | Door = Role.INFER
     runs: bool = False
     query: tuple[str, ...] = ()
     takes: Mapping[str, Schema] | None = None

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from starlette.datastructures import Headers
@@ -68,6 +69,8 @@ def failure_reply(failure: Failure) -> Reply:
     if failure.request_id:
         document["request_id"] = failure.request_id
     headers: list[tuple[str, str]] = []
+    if failure.status.http == HTTPStatus.UNAUTHORIZED:
+        headers.append(("www-authenticate", "Bearer"))
     if failure.retry_after_s is not None:
         document["retry_after_s"] = failure.retry_after_s
         # HTTP knows whole seconds only, and none would be no wait at all.

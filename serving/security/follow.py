@@ -41,5 +41,5 @@ class Follower:
             for one in self._followed:
                 try:
                     await asyncio.to_thread(one.refresh)
-                except Exception:  # the next look may go well, and without it nothing would ever be renewed
+                except Exception:  # noqa: BLE001, the next look may go well, and without it nothing would ever be renewed
                     _log.exception("files of secrets could not be looked at")

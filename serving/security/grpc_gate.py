@@ -27,7 +27,7 @@ class GrpcGate:
         self._server = server
         self._checks = _Checks(calls, access, streams)
 
-    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler[Any, Any]]) -> None:
         """Register handlers."""
         self._server.add_generic_rpc_handlers(tuple(_Checked(handler, self._checks) for handler in handlers))
 
@@ -98,10 +98,10 @@ class _Checks:
         await refuse(context, outcome)
 
 
-class _Checked(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc-stubs has no types for it
+class _Checked(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # no generic at run time
     """One service behind the checks."""
 
-    def __init__(self, inner: grpc.GenericRpcHandler, checks: _Checks) -> None:
+    def __init__(self, inner: grpc.GenericRpcHandler[Any, Any], checks: _Checks) -> None:
         self._inner = inner
         self._checks = checks
         self._handlers: dict[str, Any] = {}

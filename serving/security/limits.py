@@ -14,6 +14,8 @@ from pipelines.errors import OverloadedError
 
 # More clients than this are looked through for those that have not asked for long.
 _MANY_CLIENTS = 10_000
+MAX_UPLOADS = 256
+MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 # A stream or an upload ends when it ends: there is no time to name, so come again in a second.
 _RETRY_S = 1.0
 
@@ -92,7 +94,7 @@ class PerClient:
 class Uploads:
     """Counts the bodies that are on their way in, and the bytes that have come of them."""
 
-    def __init__(self, *, most: int, most_bytes: int) -> None:
+    def __init__(self, *, most: int = MAX_UPLOADS, most_bytes: int = MAX_UPLOAD_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._open = 0

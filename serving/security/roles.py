@@ -30,7 +30,7 @@ class Door(StrEnum):
 
     OPEN = "open"
     """Nobody has to say who it is."""
-    ANY_TOKEN = "any token"  # noqa: S105, no token but the words for one
+    ANY_TOKEN = "any token"
     """Whoever has a token, whatever its roles."""
 
 

@@ -75,4 +75,4 @@ def test_predictions_have_the_shape_that_is_described(
 
 def test_every_status_of_the_table_is_described_where_models_run(description: dict[str, Any]):
     statuses = set(description["paths"]["/v1/models/{name}:predict"]["post"]["responses"])
-    assert statuses == {"200", "400", "404", "406", "408", "413", "415", "429", "500", "503", "504"}
+    assert statuses == {"200", "400", "401", "403", "404", "406", "408", "413", "415", "429", "500", "503", "504"}

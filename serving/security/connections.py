@@ -1,0 +1,74 @@
+"""HTTP connections: so many of one address, each of which must bring a request's headers in time."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from pipelines.errors import OverloadedError
+from serving.rest.reply import failure_reply
+from serving.security.limits import PerClient, address_of
+from serving.status import failure_of
+
+# Uvicorn itself waits for ever for a first request, and for one whose headers come a byte at a time.
+HEADERS_S = 10.0
+
+
+def limited_protocol(connections: PerClient, *, headers_s: float = HEADERS_S) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol for connections that are counted by ``connections``."""
+
+    class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # h11 or httptools, as is installed
+        """One connection."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            peer = transport.get_extra_info("peername")
+            self._address = address_of(f"http:{peer[0]}:{peer[1]}" if peer else "http")
+            self._patience: asyncio.TimerHandle | None = None
+            try:
+                connections.enter(self._address)
+            except OverloadedError as error:
+                self._counted = False
+                transport.write(_last_answer(error))
+                transport.close()
+                return
+            self._counted = True
+            self._wait_for_headers()
+
+        def data_received(self, data: bytes) -> None:
+            if not self._counted:
+                return
+            before = self.cycle
+            super().data_received(data)
+            if self.cycle is not before:
+                self._patience_ends()
+            elif self._patience is None and (before is None or before.response_complete):
+                self._wait_for_headers()  # of the next request on this connection
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._patience_ends()
+            if self._counted:
+                connections.leave(self._address)
+            super().connection_lost(exc)
+
+        def _wait_for_headers(self) -> None:
+            self._patience = self.loop.call_later(headers_s, self.transport.abort)
+
+        def _patience_ends(self) -> None:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
+
+    return LimitedProtocol
+
+
+def _last_answer(error: OverloadedError) -> bytes:
+    """A refusal as the bytes of an answer after which the connection ends."""
+    reply = failure_reply(failure_of(error, request_id=""))
+    body = b"".join(reply.parts)
+    headers = [("content-type", reply.media_type), ("content-length", str(len(body))), *reply.headers]
+    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}", "connection: close"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers), "", ""]).encode() + body
