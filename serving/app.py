@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import generate_latest
 
-from serving.calls import Calls
+from serving.calls import Calls, Sink
 from serving.catalog import Catalog
 from serving.core import Core, serving_core
 from serving.dataplane import DataPlane
@@ -23,6 +23,7 @@ from serving.guard import Guard
 from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app, build_health_app
 from serving.lifecycle import Lifecycle
+from serving.logs.access import log_request
 from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
 from serving.oip.service import InferenceService
@@ -73,8 +74,10 @@ class ListeningServer:
 
 
 @asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
+async def listening(settings: Settings, *, sinks: Sequence[Sink] = ()) -> AsyncIterator[ListeningServer]:
     """Build a server and bind its ports; leaving it refuses what is new and finishes what is inside.
+
+    ``sinks`` are told of each request.
 
     Raises StartError for whatever makes a start impossible: folders, address, ports.
     """
@@ -83,7 +86,7 @@ async def listening(settings: Settings) -> AsyncIterator[ListeningServer]:
     for line in exposure_warnings(settings):
         _log.warning(line)
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(serving_core(settings))
+        core = await stack.enter_async_context(serving_core(settings, sinks=sinks))
         catalog, metrics, guard, plane, calls = core.catalog, core.metrics, core.guard, core.plane, core.calls
         probes = await stack.enter_async_context(_probes(settings, catalog, metrics, guard))
         rest = rest_parts(settings, core, security)
@@ -158,7 +161,7 @@ async def _probes(settings: Settings, catalog: Catalog, metrics: Metrics, guard:
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once. Raises StartError."""
-    async with listening(settings) as server:
+    async with listening(settings, sinks=(log_request,)) as server:
         stopped = asyncio.create_task(stop_on_signals().wait())
         load = asyncio.create_task(server.load())
         health = f", health on {server.health_address}" if server.health_address else ""

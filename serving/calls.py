@@ -27,6 +27,8 @@ SLACK_S = 0.02
 SET_ASIDE = "set aside"
 # Methods that say what a model is without running it: their success says nothing of how it runs.
 DESCRIBING = frozenset({"DescribeModel", "ModelConfig", "ModelMetadata", "ModelReady", "ModelStatistics"})
+# Methods whose requests, and so whose errors, may name people.
+NAMING_PEOPLE = frozenset({"Enroll", "Verify", "Identify", "ListPeople", "RemovePerson"})
 T = TypeVar("T")
 Sink: TypeAlias = Callable[[Trail], None]
 """Told of each request and of each stream once it has ended; must take no time and raise nothing."""
@@ -172,8 +174,17 @@ class Calls:
     def _failure(self, error: Exception, trail: Trail) -> Failure:
         request_id, asked = trail.arrival.request_id, (trail.method, trail.model[:64])
         if not is_listed(error):
-            _log.error("internal error, request %s: %s of model %r", request_id, *asked, exc_info=error)
+            shown = _unsaid(error) if trail.method in NAMING_PEOPLE else error
+            _log.error("internal error, request %s: %s of model %r", request_id, *asked, exc_info=shown)
         return failure_of(error, request_id=request_id)
+
+
+class UnsaidError(Exception):
+    """Stands in the log for an error whose own words may name a person; its text is the other's class."""
+
+
+def _unsaid(error: Exception) -> UnsaidError:
+    return UnsaidError(type(error).__name__).with_traceback(error.__traceback__)
 
 
 def _take(rate: RateLimit, client: str, work: Coroutine[Any, Any, Any]) -> None:

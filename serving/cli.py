@@ -69,6 +69,15 @@ def serve(
         bool | None,
         typer.Option("--keep-crops", help="Keep each enrolled face's crop, so that another embedder can embed it."),
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="console, json, or auto: console on a terminal, JSON elsewhere; default auto.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least level written: debug, info, warning, error; default info.")
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send a trace of each request to this OTLP receiver over gRPC.")
+    ] = None,
 ) -> None:
     """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
 
@@ -79,7 +88,6 @@ def serve(
     _silence_grpc()
     from serving.settings import read_settings
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     settings = read_settings(
         models=tuple(models) if models else None,
         host=host,
@@ -92,6 +100,9 @@ def serve(
         allow_shared_memory=allow_shared_memory,
         galleries=galleries,
         keep_crops=keep_crops,
+        log_format=log_format,
+        log_level=log_level,
+        otlp_endpoint=otlp_endpoint,
     )
     if plan:
         from serving.cpu_plan import plan_text
@@ -103,7 +114,10 @@ def serve(
         from serving.processes import serve_with_processes as serve_until_stopped
     else:
         from serving.app import serve as serve_until_stopped
-    asyncio.run(serve_until_stopped(settings, _announce))
+    from serving.logs.install import server_log
+
+    with server_log(settings, serves=settings.processes == 1):
+        asyncio.run(serve_until_stopped(settings, _announce))
 
 
 def _silence_grpc() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ import cv2
 from prometheus_client import disable_created_metrics
 
 from pipelines.image import ImageLimits
-from serving.calls import Calls
+from serving.arrivals import Arrivals
+from serving.calls import Calls, Sink
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
@@ -28,6 +29,7 @@ from serving.security.limits import RateLimit
 from serving.settings import Settings, StartError
 from serving.swap import Swap
 from serving.threads import Threads
+from serving.tracing.export import tracing_to
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Core:
 
 
 @asynccontextmanager
-async def serving_core(settings: Settings, *, cores: int | None = None) -> AsyncIterator[Core]:
+async def serving_core(
+    settings: Settings, *, cores: int | None = None, sinks: Sequence[Sink] = ()
+) -> AsyncIterator[Core]:
     """Build the parts; leaving it frees the models.
 
     Raises StartError where the folders cannot be served.
@@ -66,6 +70,7 @@ async def serving_core(settings: Settings, *, cores: int | None = None) -> Async
     Args:
         settings: of the server.
         cores: that it may use; ``None``: its share of those that the process may use.
+        sinks: told of each request.
     """
     _tune_process()
     cores = cores or max(1, usable_cores() // settings.processes)
@@ -82,7 +87,15 @@ async def serving_core(settings: Settings, *, cores: int | None = None) -> Async
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
         plane = DataPlane(catalog, pixels, limits)
         rate = RateLimit(settings.max_requests_per_s) if settings.max_requests_per_s else None
-        calls = Calls(catalog, metrics, on_outcome=guard.record, rate=rate)
+        tracing = stack.enter_context(tracing_to(settings.otlp_endpoint)) if settings.otlp_endpoint else None
+        calls = Calls(
+            catalog,
+            metrics,
+            on_outcome=guard.record,
+            rate=rate,
+            arrivals=Arrivals(tracing.begin if tracing else None),
+            sinks=(*sinks, tracing) if tracing else sinks,
+        )
         oip = stack.enter_context(service_parts(settings, plane, catalog, calls, metrics, lifecycle))
         yield Core(catalog, metrics, lifecycle, guard, plane, calls, oip, pixels, limits)
 

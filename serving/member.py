@@ -50,16 +50,17 @@ async def ask(path: Path, *, timeout_s: float) -> Snapshot:
 def main() -> None:
     """Serve as one of several; a line on standard input has the settings, its end is the end of the supervisor."""
     from serving.app import serve
+    from serving.logs.install import server_log
     from serving.settings import Settings, StartError
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s", level=logging.INFO)
     settings = Settings.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_stop_with_supervisor, daemon=True).start()
-    try:
-        asyncio.run(serve(settings, _announce))
-    except StartError as error:
-        _log.error("%s", error)
-        sys.exit(1)
+    with server_log(settings):
+        try:
+            asyncio.run(serve(settings, _announce))
+        except StartError as error:
+            _log.error("%s", error)
+            sys.exit(1)
 
 
 def _stop_with_supervisor() -> None:

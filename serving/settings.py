@@ -6,15 +6,18 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipelines.errors import OcellaError
 from pipelines.manifest import first_problem
+from serving.tracing.environment import standard_endpoint
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class StartError(OcellaError):
@@ -67,6 +70,10 @@ class Settings(BaseSettings):
         stream_window: requests of one stream in work at once, where the client does not say.
         galleries: folder of the galleries of faces, one a model by its name; null: none are kept.
         keep_crops: whether galleries keep what the embedder saw of each face, to embed it anew one day.
+        log_format: of the lines on standard error; ``auto``: for people on a terminal, JSON elsewhere.
+        log_level: least level that is written.
+        otlp_endpoint: URL of a receiver of OpenTelemetry's traces over gRPC; null: no traces are sent. Without
+            OCELLA_OTLP_ENDPOINT, OpenTelemetry's own variables say.
     """
 
     model_config = SettingsConfigDict(env_prefix="OCELLA_", frozen=True)
@@ -112,6 +119,9 @@ class Settings(BaseSettings):
     stream_window: Annotated[int, Field(ge=1, le=256)] = 8
     galleries: Path | None = None
     keep_crops: bool = False
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    otlp_endpoint: Annotated[str, Field(pattern="^https?://[^/]")] | None = None
 
     @field_validator("models", mode="before")
     @classmethod
@@ -124,6 +134,8 @@ def read_settings(**given: Any) -> Settings:
 
     Raises StartError, which names the variable that is wrong.
     """
+    if given.get("otlp_endpoint") is None and "OCELLA_OTLP_ENDPOINT" not in os.environ:
+        given["otlp_endpoint"] = standard_endpoint(os.environ)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

@@ -43,6 +43,7 @@ class Arrival:
         request_id: the caller's own, or a fresh one.
         trace: the place in its trace; ``None`` where it has none.
         stream: the stream as a whole, for the requests inside of it.
+        route: of HTTP, the verb and the path with its parameters' names; empty until it is known.
     """
 
     api: str
@@ -50,6 +51,7 @@ class Arrival:
     request_id: str
     trace: TraceContext | None = None
     stream: Trail | None = None
+    route: str = ""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -16,7 +17,7 @@ from serving.rest.parts import Ask, Endpoint, RestParts
 from serving.rest.query import TIMEOUT, read_query, read_timeout
 from serving.rest.reply import Reply, Send, failure_reply, pack_for, send_reply
 from serving.status import Failure, failure_of
-from serving.trail import received
+from serving.trail import arrive, current_arrival, received
 
 
 class EndpointApp:
@@ -32,6 +33,7 @@ class EndpointApp:
         headers = Headers(scope=scope)
         verb = scope["method"]
         endpoint = self._endpoints["GET" if verb == "HEAD" else verb]
+        arrive(replace(current_arrival(), route=f"{verb} {endpoint.path}"))
         call = _Call(endpoint, self._parts, scope, headers, receive)
         try:
             reply = await call.answer()
