@@ -14,8 +14,8 @@ from serving.estimate import ServiceTimes
 from serving.fairness import FairQueue, Priority
 
 MIN_RETRY_S = 0.01
-# Of the time to a deadline, what a typical estimate may fill: half of all requests take longer than a median.
-HEADROOM = 0.8
+# Of the time to a deadline, what an estimate may fill: its wait is a sum of medians, and half of all waits are longer.
+HEADROOM = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from statistics import median
 SAMPLES = 32
 # An estimate that nothing has confirmed for so long refuses nobody: the one admitted next measures anew.
 FRESH_S = 1.0
+# Durations beyond so many medians count as so many: where runs vary that much, refusing all would help nobody.
+SPREAD = 2.5
 
 
 class Recent:
@@ -18,11 +20,12 @@ class Recent:
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=SAMPLES)
         self._typical: float | None = 0.0
+        self._reliable: float | None = 0.0
 
     def add(self, seconds: float) -> None:
         """Take one more value into account; what it changes is computed when it is asked for, which few requests do."""
         self._values.append(seconds)
-        self._typical = None
+        self._typical = self._reliable = None
 
     @property
     def typical(self) -> float:
@@ -30,6 +33,13 @@ class Recent:
         if self._typical is None:
             self._typical = median(self._values)
         return self._typical
+
+    @property
+    def reliable(self) -> float:
+        """What all but the slowest did not exceed, ``SPREAD`` medians at most, seconds; 0 before the first."""
+        if self._reliable is None:
+            self._reliable = min(sorted(self._values)[-2:][0], SPREAD * self.typical)
+        return self._reliable
 
     @property
     def least(self) -> float:
@@ -75,20 +85,25 @@ class ServiceTimes:
         """The fewest seconds that a run of so many rows took lately; 0 where nothing is known."""
         return rows * self._recent(rows).least
 
+    def reliable_left_s(self, rows: int, *, image: bool) -> float:
+        """Seconds within which nearly all runs of so many rows end, and an image's answer is made of it."""
+        return rows * self._recent(rows).reliable + (self._finish.typical if image else 0.0)
+
     def least_s(self, rows: int, *, image: bool) -> float:
         """The fewest seconds in which an idle server answers; 0 where nothing is known."""
         pixels_s = self._prepare.least + self._finish.least if image else 0.0
         return pixels_s + self.least_run_s(min(rows, self._max_size))
 
     def answer_s(self, rows: int, *, image: bool, rows_ahead: int, rows_running: int) -> float:
-        """Typical seconds to an answer behind others; half of what runs is taken as done.
+        """Seconds to an answer behind others: its wait as it typically is, its own run as nearly all are.
 
-        The slower of the two stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a
-        time.
+        Half of what runs is taken as done, and its own run holds its share of those ahead. The slower of the two
+        stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a time.
         """
         full_row_s = self._recent(self._max_size).typical
         wait_s = (rows_ahead + rows_running / 2) * full_row_s / self._slots
-        own_s = self.run_s(min(rows, self._max_size)) * -(-rows // (self._max_size * self._slots))
+        size = min(self._max_size, -(-(rows_ahead + rows) // self._slots))
+        own_s = size * self._recent(size).reliable * -(-rows // (self._max_size * self._slots))
         if not image:
             return wait_s + own_s
         fed_s = rows_ahead * self._prepare.typical / self._pixel_threads

@@ -13,6 +13,7 @@ from serving.batcher import Batcher, BatchPolicy, PartOutputs
 from serving.executor import Parts, Run
 from serving.fairness import Priority
 from serving.rows import Rows
+from tests.serving.virtual_time import run_virtually
 
 RUN_S = 0.25
 
@@ -442,3 +443,69 @@ async def test_only_a_run_that_nothing_waits_behind_shrinks_the_arena():
     with pytest.raises(RuntimeError):
         runs.runs[0].options.get_run_config_entry(entry)
     assert runs.runs[1].options.get_run_config_entry(entry) == "cpu:0"
+
+
+def measured(batcher: Batcher) -> None:
+    """Runs of a row took 0.1 s lately, two of them 0.2 s; known only once all rows are inside."""
+    now = asyncio.get_running_loop().time()
+    for seconds in (0.1, 0.1, 0.1, 0.2, 0.2):
+        batcher.times.ran(1, seconds, now=now)
+
+
+def test_while_others_wait_a_row_that_would_hardly_end_in_time_gives_way_to_them():
+    async def scene() -> None:
+        runs = Runs()
+        batcher = batcher_of(runs, max_size=1)
+        submit(batcher, row(0))
+        (tight,) = submit(batcher, row(1), deadline=0.15)
+        (easy,) = submit(batcher, row(2), deadline=1.0)
+        await settle()
+        measured(batcher)
+        runs.answer(0)
+        await settle()
+        assert runs.values == [[0], [2]]
+        with pytest.raises(DeadlineExceededError):
+            await tight
+        runs.answer(1)
+        await easy
+
+    run_virtually(scene())
+
+
+def test_the_last_row_that_waits_runs_where_the_fastest_run_would_end_in_time():
+    async def scene() -> None:
+        runs = Runs()
+        batcher = batcher_of(runs, max_size=1)
+        submit(batcher, row(0))
+        (tight,) = submit(batcher, row(1), deadline=0.15)
+        await settle()
+        measured(batcher)
+        runs.answer(0)
+        await settle()
+        assert runs.values == [[0], [1]]
+        runs.answer(1)
+        await tight
+
+    run_virtually(scene())
+
+
+def test_a_row_is_too_late_for_a_run_of_the_size_that_it_would_get():
+    async def scene() -> None:
+        runs = Runs()
+        batcher = batcher_of(runs, max_size=4)
+        submit(batcher, row(0))
+        await settle()
+        (tight,) = submit(batcher, row(1), deadline=0.3)
+        easy = submit(batcher, row(2), row(3), row(4), row(5), deadline=1.0)
+        await settle()
+        measured(batcher)
+        batcher.times.ran(4, 0.4, now=0.0)
+        runs.answer(0)
+        await settle()
+        assert runs.values == [[0], [2, 3, 4, 5]]
+        with pytest.raises(DeadlineExceededError):
+            await tight
+        runs.answer(1)
+        await asyncio.gather(*easy)
+
+    run_virtually(scene())

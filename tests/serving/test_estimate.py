@@ -1,6 +1,6 @@
 import pytest
 
-from serving.estimate import FRESH_S, SAMPLES, ServiceTimes
+from serving.estimate import FRESH_S, SAMPLES, SPREAD, ServiceTimes
 
 
 def times_of(*, slots: int = 2, max_size: int = 8, pixel_threads: int = 2) -> ServiceTimes:
@@ -65,10 +65,40 @@ def test_where_decoding_is_slower_than_running_it_sets_the_pace():
     times = times_of(slots=2, max_size=8, pixel_threads=2)
     times.ran(8, 0.008, now=0)
     times.pixels(prepare_s=0.1, finish_s=0)
-    assert times.answer_s(1, image=True, rows_ahead=10, rows_running=0) == pytest.approx(10 * 0.1 / 2 + 0.1 + 0.001)
+    assert times.answer_s(1, image=True, rows_ahead=10, rows_running=0) == pytest.approx(10 * 0.1 / 2 + 0.1 + 0.006)
 
 
 def test_more_rows_than_the_slots_take_at_once_run_one_round_after_the_other():
     times = times_of(slots=2, max_size=4)
     times.ran(4, 0.4, now=0)
     assert times.answer_s(16, image=False, rows_ahead=0, rows_running=0) == pytest.approx(2 * 0.4)
+
+
+def test_its_own_run_is_taken_to_last_as_long_as_nearly_all_do():
+    times = times_of(slots=1, max_size=1)
+    for seconds in (0.010, 0.010, 0.010, 0.010, 0.018, 0.5):
+        times.ran(1, seconds, now=0)
+    assert times.answer_s(1, image=False, rows_ahead=0, rows_running=0) == pytest.approx(0.018)
+    assert times.answer_s(1, image=False, rows_ahead=3, rows_running=0) == pytest.approx(3 * 0.010 + 0.018)
+
+
+def test_durations_that_vary_without_end_do_not_refuse_everybody():
+    times = times_of(slots=1, max_size=1)
+    for seconds in (0.010, 0.010, 0.010, 2.0, 2.0):
+        times.ran(1, seconds, now=0)
+    assert times.reliable_left_s(1, image=False) == pytest.approx(SPREAD * 0.010)
+
+
+def test_what_follows_an_images_run_is_part_of_what_it_has_left_to_do():
+    times = times_of(slots=1, max_size=1)
+    times.ran(1, 0.1, now=0)
+    times.pixels(prepare_s=0.02, finish_s=0.01)
+    assert times.reliable_left_s(1, image=True) == pytest.approx(0.11)
+    assert times.reliable_left_s(1, image=False) == pytest.approx(0.1)
+
+
+def test_a_row_behind_others_runs_with_its_share_of_them():
+    times = times_of(slots=2, max_size=8)
+    times.ran(1, 0.010, now=0)
+    times.ran(4, 0.032, now=0)
+    assert times.answer_s(1, image=False, rows_ahead=6, rows_running=0) == pytest.approx(6 * 0.008 / 2 + 0.032)

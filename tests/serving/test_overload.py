@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pipelines.errors import DeadlineExceededError, OverloadedError, RunTerminatedError
 from serving.admission import Claim
@@ -24,10 +25,13 @@ CAPACITY = SLOTS * MAX_SIZE / (FIXED_S + MAX_SIZE * ROW_S)  # rows a second in f
 
 
 class WaitingRuns:
-    """Runs that take ``FIXED_S + rows * ROW_S``, give or take a fifth; a run that is ended ends within one row."""
+    """Runs that take ``FIXED_S + rows * ROW_S`` times a factor of their own; a run that is ended ends within one row.
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    The factor is log-normal with median 1: what neighbours on a busy machine make of one and the same run.
+    """
+
+    def __init__(self, seed: int, noise: float) -> None:
+        self._random, self._noise = random.Random(seed), noise
 
     def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
         return asyncio.ensure_future(self._run(parts, run))
@@ -38,9 +42,10 @@ class WaitingRuns:
     async def _run(self, parts: Sequence[Rows], run: Run) -> Parts:
         loop = asyncio.get_running_loop()
         start = loop.time()
+        factor = self._random.lognormvariate(0, self._noise)
         try:
             for row_s in (FIXED_S, *(ROW_S for part in parts for _ in range(part.count))):
-                await asyncio.sleep(row_s * self._random.uniform(0.8, 1.2))
+                await asyncio.sleep(row_s * factor)
                 if run.terminated:
                     raise RunTerminatedError("ended")
         finally:
@@ -90,11 +95,11 @@ async def request(batcher: Batcher, tally: Tally, client: str) -> None:
         tally.latencies_s.append(loop.time() - start)
 
 
-async def offered(load: float, *, seed: int, clients: dict[str, float]) -> Tally:
+async def offered(load: float, *, seed: int, clients: dict[str, float], noise: float = 0.1) -> Tally:
     """Arrivals at random moments, ``load`` times the capacity; ``clients``: each one's part of them."""
     tally, arrivals = Tally(), random.Random(seed)
     policy = BatchPolicy(slots=SLOTS, max_size=MAX_SIZE, max_delay_ms=0, max_queue=128)
-    batcher = Batcher(WaitingRuns(seed), policy, meter=tally)
+    batcher = Batcher(WaitingRuns(seed, noise), policy, meter=tally)
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         while loop.time() < LOAD_S:
@@ -105,12 +110,13 @@ async def offered(load: float, *, seed: int, clients: dict[str, float]) -> Tally
     return tally
 
 
-def test_at_twice_the_capacity_what_is_taken_in_is_answered_in_time():
-    tally = run_virtually(offered(2.0, seed=1, clients={"one": 1.0}))
+@pytest.mark.parametrize("noise", [0.1, 0.4])
+def test_at_twice_the_capacity_what_is_taken_in_is_answered_in_time(noise: float):
+    tally = run_virtually(offered(2.0, seed=1, clients={"one": 1.0}, noise=noise))
     assert tally.goodput >= 0.9
     assert tally.wasted_s < 0.02 * tally.seconds
     assert np.percentile(tally.latencies_s, 99) <= DEADLINE_S
-    assert tally.outcomes["late"] < 0.02 * tally.outcomes["ok"]
+    assert tally.outcomes["late"] < 0.05 * tally.outcomes["ok"]
     assert tally.outcomes["deadline"] > tally.outcomes["late"]  # refused at arrival, not after a wait for nothing
 
 
