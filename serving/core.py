@@ -85,7 +85,7 @@ async def serving_core(
         stack.enter_context(watching_gpus(metrics.registry))
         await stack.enter_async_context(lifecycle)
         limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-        plane = DataPlane(catalog, pixels, limits)
+        plane = DataPlane(catalog, pixels, limits, longest_s=settings.max_request_s)
         rate = RateLimit(settings.max_requests_per_s) if settings.max_requests_per_s else None
         tracing = stack.enter_context(tracing_to(settings.otlp_endpoint)) if settings.otlp_endpoint else None
         calls = Calls(

@@ -127,12 +127,19 @@ class Description:
 class DataPlane:
     """The one thing that transports call; it belongs to one event loop, and computes on ``pixels`` alone."""
 
-    def __init__(self, catalog: Catalog, pixels: Threads, limits: ImageLimits) -> None:
-        """``pixels``: threads for decoding, pre- and post-processing of all models."""
+    def __init__(self, catalog: Catalog, pixels: Threads, limits: ImageLimits, *, longest_s: float = math.inf) -> None:
+        """Build it.
+
+        Args:
+            catalog: the models.
+            pixels: threads for decoding, pre- and post-processing of all models.
+            limits: of one image.
+            longest_s: that an image, or tensors, may be inside.
+        """
         self._catalog = catalog
         self._pixels = pixels
         self._limits = limits
-        self._inside = Inside()
+        self._inside = Inside(longest_s=longest_s)
 
     async def predict(self, call: PredictCall, serialize: Callable[[Answer], T]) -> T:
         """Answer one image; ``serialize`` makes of the answer what the transport sends, on a pixel thread.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
@@ -12,9 +13,16 @@ from serving.admission import Admission, Claim, Place
 
 
 class Inside:
-    """Counts the requests inside; it belongs to one event loop."""
+    """Counts the requests inside; it belongs to one event loop.
 
-    def __init__(self) -> None:
+    Attributes:
+        longest_s: that a request may be inside.
+        aborted: whether all were ended.
+    """
+
+    def __init__(self, *, longest_s: float = math.inf) -> None:
+        """``longest_s``: that a request may be inside, whatever its deadline."""
+        self.longest_s = longest_s
         self._bounds: set[asyncio.Timeout] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -60,7 +68,9 @@ class Stay(AbstractAsyncContextManager[Place]):
         self._inside = inside
         self._admission = admission
         self._claim = claim
-        self._bound = asyncio.timeout_at(None if claim.deadline == math.inf else claim.deadline)
+        # Claims keep their own deadline: no estimate has to judge one that is minutes away.
+        end = min(claim.deadline, time.monotonic() + inside.longest_s)
+        self._bound = asyncio.timeout_at(None if end == math.inf else end)
         self._place: Place | None = None
 
     async def __aenter__(self) -> Place:
@@ -80,4 +90,8 @@ class Stay(AbstractAsyncContextManager[Place]):
         except TimeoutError:
             if self._inside.aborted:
                 raise DrainingError("the server stopped before the answer was ready") from None
+            if time.monotonic() < self._claim.deadline:
+                raise DeadlineExceededError(
+                    f"the {self._inside.longest_s:g} seconds that this server gives a request passed before its answer"
+                ) from None
             raise DeadlineExceededError("the deadline passed before the answer was ready") from None

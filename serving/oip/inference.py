@@ -24,7 +24,6 @@ from serving.oip.requests import IMAGE, InferRequest, RequestedOutput
 from serving.oip.tensors import BYTES, NUMPY_DTYPES, WIRE_DTYPES, Tensor, decode_strings, encode_strings
 from serving.served import ServedModel
 
-MAX_IMAGES = 1024
 _DATATYPES = {dtype: name for name, dtype in NUMPY_DTYPES.items() if name != "BF16"}
 
 
@@ -38,9 +37,15 @@ class InferResult:
 
 
 class Inference:
-    """Runs requests; it belongs to the data plane's event loop."""
+    """Runs requests; it belongs to the data plane's event loop.
 
-    def __init__(self, plane: DataPlane, catalog: Catalog) -> None:
+    Attributes:
+        max_images: encoded images of one request.
+    """
+
+    def __init__(self, plane: DataPlane, catalog: Catalog, *, max_images: int) -> None:
+        """``max_images``: of one request."""
+        self.max_images = max_images
         self._plane = plane
         self._catalog = catalog
 
@@ -86,7 +91,7 @@ class Inference:
         names = tuple(output.name for output in request.outputs)
         if any(output.classes for output in request.outputs):
             raise InvalidRequestError(f"classification must be of a graph's outputs, the input is {IMAGE!r}")
-        images = _image_list(request.inputs[0])
+        images = _image_list(request.inputs[0], most=self.max_images)
         check_outputs(served.task, names)
         calls = [
             PredictCall(
@@ -138,11 +143,11 @@ def _has_free_sizes(served: ServedModel) -> bool:
     return any(isinstance(size, str) for spec in served.contract.inputs.values() for size in spec.shape[1:])
 
 
-def _image_list(tensor: Tensor) -> list[bytes]:
+def _image_list(tensor: Tensor, *, most: int) -> list[bytes]:
     """The encoded images of a BYTES tensor ``(N,)`` or ``(N, 1)``; raises InvalidRequestError for any other shape."""
     shape = tensor.array.shape
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
         raise InvalidRequestError(f"{IMAGE!r} must have shape [N] or [N, 1], one encoded image each, got {list(shape)}")
-    if not 1 <= shape[0] <= MAX_IMAGES:
-        raise InvalidRequestError(f"{IMAGE!r} must hold 1 to {MAX_IMAGES} encoded images, got {shape[0]}")
+    if not 1 <= shape[0] <= most:
+        raise InvalidRequestError(f"{IMAGE!r} must hold 1 to {most} encoded images, got {shape[0]}")
     return [bytes(item) for item in np.ravel(tensor.array)]

@@ -29,6 +29,7 @@ class ServiceParts:
         metrics: what statistics are read from.
         memory: regions of shared memory; ``None`` where it is not allowed.
         window: requests of one stream in work at once.
+        max_elements: of one tensor.
     """
 
     inference: Inference
@@ -38,6 +39,7 @@ class ServiceParts:
     metrics: Metrics
     memory: SharedMemory | None
     window: int
+    max_elements: int
 
 
 @contextmanager
@@ -48,13 +50,15 @@ def service_parts(
     memory = SharedMemory() if settings.allow_shared_memory else None
     try:
         yield ServiceParts(
-            inference=Inference(plane, catalog),
-            control=Control(lifecycle, memory, admin=settings.admin),
+            inference=Inference(plane, catalog, max_images=settings.max_request_images),
+            # With tokens, who calls was asked for the role before.
+            control=Control(lifecycle, memory, admin=settings.admin or settings.tokens is not None),
             catalog=catalog,
             calls=calls,
             metrics=metrics,
             memory=memory,
             window=settings.stream_window,
+            max_elements=settings.max_tensor_elements,
         )
     finally:
         if memory:

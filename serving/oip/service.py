@@ -88,7 +88,7 @@ class InferenceService:
 
         async def work() -> bytes:
             received(size)
-            request = read_request(well_formed(message), memory)
+            request = read_request(well_formed(message), memory, max_elements=self._parts.max_elements)
             result = await self._parts.inference.infer(request, deadline=deadline, client=client)
             return write_result(result, request, memory, is_final=is_final)
 

@@ -18,6 +18,8 @@ BF16 = "BF16"
 MAX_DIMS = 32
 # Far beyond any message: numpy counts bytes in 64 bits, also those of an array that a size of 0 leaves empty.
 MAX_ELEMENTS = 2**40
+# Each string becomes an object of its own, whatever its length: millions of empty ones would fit into one message.
+MAX_STRINGS = 65_536
 # numpy has no bfloat16: such an array holds the 16 bits of each number as they travel.
 NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -69,15 +71,25 @@ class Tensor:
     array: AnyArray
 
 
-def from_raw(name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview) -> Tensor:
-    """Read raw contents; numbers are not copied where they lie aligned, and cannot be written to.
+def from_raw(
+    name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview, *, most: int = MAX_ELEMENTS
+) -> Tensor:
+    """Read raw contents of at most ``most`` elements; numbers are not copied where they lie aligned, nor written to.
 
-    Raises InvalidRequestError where dtype, shape and size do not fit each other.
+    Raises InvalidRequestError where dtype, shape and size do not fit each other, or there are too many elements.
     """
     dtype = dtype_of(name, datatype)
     count = math.prod(shape)
-    if count * dtype.itemsize != len(data) or len(shape) > MAX_DIMS or min(shape, default=1) < 1 or datatype == BYTES:
-        count = count_of(name, shape)  # else the shape is one: it has as many elements as came
+    if (
+        count * dtype.itemsize != len(data)
+        or count > most
+        or len(shape) > MAX_DIMS
+        or min(shape, default=1) < 1
+        or datatype == BYTES
+    ):
+        count = count_of(
+            name, shape, most=min(most, MAX_STRINGS) if datatype == BYTES else most
+        )  # else the shape is one: it has as many elements as came
     if datatype == BYTES:
         return Tensor(name, datatype, _objects(split_bytes(name, data, count), shape))
     if len(data) != count * dtype.itemsize:
@@ -92,13 +104,15 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], data: bytes | memor
     return Tensor(name, datatype, (flat if flat.flags.aligned else flat.copy()).reshape(shape))
 
 
-def from_values(name: str, datatype: str, shape: Sequence[int], values: Sequence[Any]) -> Tensor:
+def from_values(
+    name: str, datatype: str, shape: Sequence[int], values: Sequence[Any], *, most: int = MAX_ELEMENTS
+) -> Tensor:
     """Read one Python value an element, in row-major order; a BYTES element is ``bytes``, or ``str`` as UTF-8.
 
-    Raises InvalidRequestError where a value is not of the dtype, or their number is not the shape's.
+    Raises InvalidRequestError where a value is not of the dtype, or their number is not the shape's or above ``most``.
     """
     dtype = dtype_of(name, datatype)
-    count = count_of(name, shape)
+    count = count_of(name, shape, most=min(most, MAX_STRINGS) if datatype == BYTES else most)
     if datatype == BF16:
         raise InvalidRequestError(f"{name!r} must come as raw contents, {datatype} has no other form")
     if len(values) != count:
@@ -171,11 +185,11 @@ def dtype_of(name: str, datatype: str) -> np.dtype[Any]:
     return dtype
 
 
-def count_of(name: str, shape: Sequence[int]) -> int:
-    """Elements of a shape; raises InvalidRequestError where it is none."""
-    if len(shape) > MAX_DIMS or (shape and min(shape) < 0) or math.prod(filter(None, shape)) > MAX_ELEMENTS:
+def count_of(name: str, shape: Sequence[int], *, most: int = MAX_ELEMENTS) -> int:
+    """Elements of a shape; raises InvalidRequestError where it is none, or has more than ``most``."""
+    if len(shape) > MAX_DIMS or (shape and min(shape) < 0) or math.prod(filter(None, shape)) > most:
         raise InvalidRequestError(
-            f"shape of {name!r} must have at most {MAX_DIMS} sizes, none below 0, of at most {MAX_ELEMENTS} elements, "
+            f"shape of {name!r} must have at most {MAX_DIMS} sizes, none below 0, of at most {most} elements, "
             f"got {list(shape)[: MAX_DIMS + 1]!s:.200}"
         )
     return math.prod(shape)

@@ -22,7 +22,16 @@ from serving.oip.requests import (
     read_version,
 )
 from serving.oip.shared_memory import SharedMemory
-from serving.oip.tensors import BYTES, NUMPY_DTYPES, Tensor, from_raw, from_values, to_raw
+from serving.oip.tensors import (
+    BYTES,
+    MAX_ELEMENTS,
+    NUMPY_DTYPES,
+    Tensor,
+    count_of,
+    from_raw,
+    from_values,
+    to_raw,
+)
 
 # ``raw_output_contents`` is field 6, length-delimited: its tag on the wire.
 _RAW_OUTPUT_TAG = bytes([6 << 3 | 2])
@@ -38,18 +47,21 @@ _CONTENTS_FIELD: Mapping[str, str] = {
 }
 
 
-def read_request(message: pb.ModelInferRequest, memory: SharedMemory | None) -> InferRequest:
+def read_request(
+    message: pb.ModelInferRequest, memory: SharedMemory | None, *, max_elements: int = MAX_ELEMENTS
+) -> InferRequest:
     """A message as a request.
 
-    Raises InvalidRequestError where the two do not fit, NotAllowedError where tensors are in shared memory and
-    ``memory`` is ``None``, NotOfferedError for what the protocol has and this server does not.
+    Raises InvalidRequestError where the two do not fit or a tensor has more than ``max_elements``, NotAllowedError where
+    tensors are in shared memory and ``memory`` is ``None``, NotOfferedError for what the protocol has and this server
+    does not.
     """
     urgency, options = read_parameters(read_values(message.parameters))
     return InferRequest(
         model=message.model_name,
         version=read_version(message.model_version),
         id=message.id,
-        inputs=_read_inputs(message, memory),
+        inputs=_read_inputs(message, memory, max_elements),
         outputs=tuple([read_output(output.name, read_values(output.parameters)) for output in message.outputs]),
         urgency=urgency,
         options=options,
@@ -110,7 +122,7 @@ def wrap_in_stream(response: bytes) -> bytes:
     return b"".join((bytes([2 << 3 | 2]), _varint(len(response)), response))
 
 
-def _read_inputs(message: pb.ModelInferRequest, memory: SharedMemory | None) -> tuple[Tensor, ...]:
+def _read_inputs(message: pb.ModelInferRequest, memory: SharedMemory | None, most: int) -> tuple[Tensor, ...]:
     raw = message.raw_input_contents
     tensors = []
     taken = 0
@@ -120,16 +132,16 @@ def _read_inputs(message: pb.ModelInferRequest, memory: SharedMemory | None) -> 
         if placement:
             if given.HasField("contents"):
                 raise InvalidRequestError(f"{given.name!r} must have no contents beside its place in shared memory")
-            tensors.append(from_raw(given.name, given.datatype, shape, _shared(memory).read(placement)))
+            tensors.append(from_raw(given.name, given.datatype, shape, _shared(memory).read(placement), most=most))
         elif not raw:
-            tensors.append(_from_contents(given, shape))
+            tensors.append(_from_contents(given, shape, most))
         elif given.HasField("contents") or taken == len(raw):
             raise InvalidRequestError(
                 "raw_input_contents must be one for each input that is not in shared memory, and contents then empty; "
                 f"got {len(raw)} for {len(message.inputs)} inputs" + (", and contents" if taken < len(raw) else "")
             )
         else:
-            tensors.append(from_raw(given.name, given.datatype, shape, raw[taken]))
+            tensors.append(from_raw(given.name, given.datatype, shape, raw[taken], most=most))
             taken += 1
     if taken != len(raw):
         raise InvalidRequestError(
@@ -138,7 +150,7 @@ def _read_inputs(message: pb.ModelInferRequest, memory: SharedMemory | None) -> 
     return tuple(tensors)
 
 
-def _from_contents(given: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]) -> Tensor:
+def _from_contents(given: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...], most: int) -> Tensor:
     """A tensor from its typed contents, which must be in the field of its dtype alone."""
     field = _CONTENTS_FIELD.get(given.datatype)
     for descriptor, _ in given.contents.ListFields():
@@ -149,7 +161,10 @@ def _from_contents(given: pb.ModelInferRequest.InferInputTensor, shape: tuple[in
             raise InvalidRequestError(
                 f"contents of {given.name!r} must be {wanted} for {given.datatype}, got {descriptor.name}"
             )
-    return from_values(given.name, given.datatype, shape, list(getattr(given.contents, field)) if field else [])
+    values = getattr(given.contents, field) if field else ()
+    if len(values) > most:  # else the list alone takes a second
+        count_of(given.name, (len(values),), most=most)
+    return from_values(given.name, given.datatype, shape, list(values), most=most)
 
 
 def _shared(memory: SharedMemory | None) -> SharedMemory:

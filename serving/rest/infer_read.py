@@ -22,7 +22,7 @@ from serving.oip.requests import (
     read_version,
 )
 from serving.oip.shared_memory import SharedMemory
-from serving.oip.tensors import BYTES, Tensor, from_raw, from_values
+from serving.oip.tensors import BYTES, MAX_ELEMENTS, Tensor, from_raw, from_values
 from serving.rest.jsons import kind_of, read_object, refuse_kind, take
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -43,7 +43,13 @@ class BinaryOutputs:
 
 
 def read_infer(
-    body: bytes, header_length: str, model: str, version: str, memory: SharedMemory | None
+    body: bytes,
+    header_length: str,
+    model: str,
+    version: str,
+    memory: SharedMemory | None,
+    *,
+    max_elements: int = MAX_ELEMENTS,
 ) -> tuple[InferRequest, BinaryOutputs]:
     """A body as a request, and how its outputs are to travel.
 
@@ -53,6 +59,7 @@ def read_infer(
         model: of the path.
         version: of the path.
         memory: regions of shared memory, ``None`` where they are not allowed.
+        max_elements: of one tensor.
 
     Raises InvalidRequestError, RequestTooLargeError, NotOfferedError, NotAllowedError.
     """
@@ -67,7 +74,7 @@ def read_infer(
         model=model,
         version=number,
         id=take(document, "id", str, what="the request"),
-        inputs=_inputs(inputs, binary, memory),
+        inputs=_inputs(inputs, binary, memory, max_elements),
         outputs=tuple(output for output, _ in outputs),
         urgency=urgency,
         options=options,
@@ -93,7 +100,9 @@ def _split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
     return view[:length], view[length:]
 
 
-def _inputs(given: Sequence[dict[str, Any]], binary: memoryview, memory: SharedMemory | None) -> tuple[Tensor, ...]:
+def _inputs(
+    given: Sequence[dict[str, Any]], binary: memoryview, memory: SharedMemory | None, most: int
+) -> tuple[Tensor, ...]:
     is_lone = len(given) == 1
     tensors = []
     for each in given:
@@ -111,17 +120,17 @@ def _inputs(given: Sequence[dict[str, Any]], binary: memoryview, memory: SharedM
         if placement:
             if memory is None:
                 raise NotAllowedError(NO_SHARED_MEMORY)
-            tensors.append(from_raw(name, datatype, shape, memory.read(placement)))
+            tensors.append(from_raw(name, datatype, shape, memory.read(placement), most=most))
         elif has_data:
             values = _values(name, each["data"], shape, is_image=is_lone and name == IMAGE and datatype == BYTES)
-            tensors.append(from_values(name, datatype, shape, values))
+            tensors.append(from_values(name, datatype, shape, values, most=most))
         else:
             size = parameters[BINARY_SIZE]
             if type(size) is not int or not 0 <= size <= len(binary):
                 raise InvalidRequestError(
                     f"{BINARY_SIZE} of {name!r} must be at most the {len(binary)} bytes left, got {size!r:.40}"
                 )
-            tensors.append(from_raw(name, datatype, shape, binary[:size]))
+            tensors.append(from_raw(name, datatype, shape, binary[:size], most=most))
             binary = binary[size:]
     if len(binary):
         raise InvalidRequestError(f"the body must end with the last input's binary data, {len(binary)} bytes follow")

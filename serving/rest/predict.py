@@ -11,7 +11,6 @@ from pipelines.image import ImageLimits
 from pipelines.present import encode_png, to_json
 from serving.dataplane import Answer, PredictCall
 from serving.many import predict_all
-from serving.oip.inference import MAX_IMAGES
 from serving.oip.requests import read_version
 from serving.rest.errors import MediaTypeError, NotAcceptableError
 from serving.rest.multipart import read_form
@@ -46,8 +45,9 @@ async def predict(ask: Ask) -> Reply:
 
 
 async def _answer(ask: Ask, served: ServedModel, images: list[bytes], fields: dict[str, str], wanted: str) -> Reply:
-    if not 1 <= len(images) <= MAX_IMAGES:
-        raise InvalidRequestError(f"a form must have 1 to {MAX_IMAGES} parts named {IMAGE_PART!r}, got {len(images)}")
+    most = ask.parts.oip.inference.max_images
+    if not 1 <= len(images) <= most:
+        raise InvalidRequestError(f"a form must have 1 to {most} parts named {IMAGE_PART!r}, got {len(images)}")
     if wanted == PNG and len(images) > 1:
         raise InvalidRequestError(f"an overlay must be of one image, got {len(images)}: accept {JSON} for several")
     options = read_options(fields)
