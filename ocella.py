@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "bench": ("serving.bench.cli", "bench", "load a server, or a package on one of its own, and measure"),
     "tune": ("serving.tune.cli", "tune", "search the deploy.toml that answers most within a latency"),
     "faces": ("serving.faces_cli", "faces_app", "enrol people once, verify 1:1, identify 1:K, calibrate"),
+    "token": ("serving.security.cli", "token", "make a token for a server that asks who calls"),
     "models": ("serving.cli", "models", "list what a server serves"),
     "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
     "doctor": ("serving.doctor.cli", "doctor", "say what this environment is, and what to fix before it serves"),

@@ -41,8 +41,30 @@ def serve(
     http_port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="HTTP port; 0: any free one; default 8000.")
     ] = None,
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Plain HTTP port for /healthz and /readyz alone; default none."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Encrypt gRPC and HTTP; renewed where the file changes.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="PEM", help="Key of --tls-cert, not encrypted.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Ask clients for a certificate that these authorities signed.")
+    ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Ask callers for a token of this file, which `ocella token` writes."),
+    ] = None,
     insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Allow a host that other machines reach: nothing is encrypted.")
+        bool | None,
+        typer.Option("--insecure", help="Allow a host that other machines reach without --tls-cert or --tokens."),
+    ] = None,
+    max_request_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Longest time that a request may take; default 300.")
+    ] = None,
+    max_requests_per_s: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Requests a second of each client; default no limit.")
     ] = None,
     watch: Annotated[
         bool | None, typer.Option("--watch", help="Follow changes in the folders of models while serving.")
@@ -55,7 +77,7 @@ def serve(
         typer.Option(min=1, max=64, help="Processes that share the ports; each loads every model; default 1."),
     ] = None,
     admin: Annotated[
-        bool | None, typer.Option("--admin", help="Let callers load and unload models and change the log.")
+        bool | None, typer.Option("--admin", help="Let all callers load and unload models and change the log.")
     ] = None,
     allow_shared_memory: Annotated[
         bool | None,
@@ -93,7 +115,14 @@ def serve(
         host=host,
         port=port,
         http_port=http_port,
+        health_port=health_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_client_ca=tls_client_ca,
+        tokens=tokens,
         insecure=insecure,
+        max_request_s=max_request_s,
+        max_requests_per_s=max_requests_per_s,
         watch=watch,
         processes=processes,
         admin=admin,
