@@ -2,7 +2,13 @@
 
 
 class OcellaError(Exception):
-    """Base of every error that a user can cause or must know of; its text is one line that stands alone."""
+    """Base of every error that a user can cause or must know of; its text is one line that stands alone.
+
+    Attributes:
+        request_id: of a call that a client made: under which the server's log holds it; else empty.
+    """
+
+    request_id = ""
 
 
 class ImageDecodeError(OcellaError):

@@ -2,6 +2,7 @@
 
 from pipelines.tile_options import TileOptions
 from serving.client.aio import AsyncVisionClient
+from serving.client.carried import carrying
 from serving.client.channel import OF_CLIENT, Timeout
 from serving.client.results import (
     Image,
@@ -33,4 +34,5 @@ __all__ = [
     "Tls",
     "VisionClient",
     "WhenFull",
+    "carrying",
 ]

@@ -12,6 +12,7 @@ import grpc.aio
 
 from pipelines.errors import OcellaError, ServiceUnavailableError
 from serving.client.balance import Rotation
+from serving.client.carried import of_call
 from serving.client.channel import OF_CLIENT, Timeout
 from serving.client.errors import error_of_call
 from serving.client.options import ONCE, ConnectionOptions
@@ -44,12 +45,13 @@ class AsyncConnection(Generic[S]):
     ) -> Any:
         """Make a call that has one answer; as ``Connection.call``."""
         attempts = Attempts(self._rotation, retry or self.options.retry, self.deadline(timeout_s))
+        metadata, request_id = of_call(self.options.metadata)
         while True:
             index, left_s = attempts.begin()
             try:
-                response = await method(self._stubs[index])(request, timeout=left_s, metadata=self.options.metadata)
+                response = await method(self._stubs[index])(request, timeout=left_s, metadata=metadata)
             except _FAILURES as raw:
-                await self._pause(attempts.wait_s(index, *self._named(raw, index)))
+                await self._pause(attempts.wait_s(index, *self._named(raw, index, request_id)))
             else:
                 attempts.answered(index)
                 return response
@@ -101,11 +103,12 @@ class AsyncConnection(Generic[S]):
         **options: Any,
     ) -> AsyncIterator[AsyncIterator[Any]]:
         call = None
+        metadata, request_id = of_call(self.options.metadata)
         try:
-            call = method(self._stubs[index])(requests, timeout=left_s, metadata=self.options.metadata, **options)
+            call = method(self._stubs[index])(requests, timeout=left_s, metadata=metadata, **options)
             yield call
         except _FAILURES as raw:
-            attempts.wait_s(index, *self._named(raw, index))  # raises: there is one attempt
+            attempts.wait_s(index, *self._named(raw, index, request_id))  # raises: there is one attempt
         finally:
             if call is not None:
                 call.cancel()
@@ -121,7 +124,7 @@ class AsyncConnection(Generic[S]):
             return
         raise self._was_closed()
 
-    def _named(self, raw: BaseException, index: int) -> tuple[grpc.StatusCode, OcellaError]:
+    def _named(self, raw: BaseException, index: int, request_id: str) -> tuple[grpc.StatusCode, OcellaError]:
         """What a failed call is called; a task that somebody else cancels stays cancelled."""
         task = asyncio.current_task()
         if isinstance(raw, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -130,7 +133,9 @@ class AsyncConnection(Generic[S]):
             raise self._was_closed() from raw
         if not isinstance(raw, grpc.RpcError):
             raise raw
-        return raw.code(), error_of_call(raw, self.options.servers[index])
+        error = error_of_call(raw, self.options.servers[index])
+        error.request_id = request_id
+        return raw.code(), error
 
     def _was_closed(self) -> OcellaError:
         return ServiceUnavailableError(f"the client of {self.options.name} was closed while the call ran")

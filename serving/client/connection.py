@@ -11,6 +11,7 @@ import grpc
 
 from pipelines.errors import OcellaError, ServiceUnavailableError
 from serving.client.balance import Rotation
+from serving.client.carried import of_call
 from serving.client.channel import OF_CLIENT, Timeout
 from serving.client.errors import error_of_call
 from serving.client.options import ONCE, ConnectionOptions
@@ -48,12 +49,13 @@ class Connection(Generic[S]):
             retry: in the place of the connection's own.
         """
         attempts = Attempts(self._rotation, retry or self.options.retry, self.deadline(timeout_s))
+        metadata, request_id = of_call(self.options.metadata)
         while True:
             index, left_s = attempts.begin()
             try:
-                response = method(self._stubs[index])(request, timeout=left_s, metadata=self.options.metadata)
+                response = method(self._stubs[index])(request, timeout=left_s, metadata=metadata)
             except (grpc.RpcError, ValueError) as raw:
-                if self._closed.wait(attempts.wait_s(index, *self._named(raw, index))):
+                if self._closed.wait(attempts.wait_s(index, *self._named(raw, index, request_id))):
                     raise self._was_closed() from raw
             else:
                 attempts.answered(index)
@@ -106,22 +108,25 @@ class Connection(Generic[S]):
         **options: Any,
     ) -> Iterator[Iterator[Any]]:
         call = None
+        metadata, request_id = of_call(self.options.metadata)
         try:
-            call = method(self._stubs[index])(requests, timeout=left_s, metadata=self.options.metadata, **options)
+            call = method(self._stubs[index])(requests, timeout=left_s, metadata=metadata, **options)
             yield call
         except (grpc.RpcError, ValueError) as raw:
-            attempts.wait_s(index, *self._named(raw, index))  # raises: there is one attempt
+            attempts.wait_s(index, *self._named(raw, index, request_id))  # raises: there is one attempt
         finally:
             if call is not None:
                 call.cancel()
 
-    def _named(self, raw: Exception, index: int) -> tuple[grpc.StatusCode, OcellaError]:
+    def _named(self, raw: Exception, index: int, request_id: str) -> tuple[grpc.StatusCode, OcellaError]:
         """What a failed call is called; gRPC answers a call on a closed channel with a ValueError."""
         if self.is_closed:
             raise self._was_closed() from raw
         if not isinstance(raw, grpc.RpcError):
             raise raw
-        return raw.code(), error_of_call(raw, self.options.servers[index])
+        error = error_of_call(raw, self.options.servers[index])
+        error.request_id = request_id
+        return raw.code(), error
 
     def _was_closed(self) -> OcellaError:
         return ServiceUnavailableError(f"the client of {self.options.name} was closed while the call ran")

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from pipelines.errors import InvalidRequestError
@@ -43,7 +44,7 @@ def in_order(work: Callable[[Q], A], items: Iterable[Q], *, concurrency: int) ->
                 except Exception as error:  # noqa: BLE001, raised again once the answers are through
                     ended, raised = True, error
                 else:
-                    waiting.append(threads.submit(work, item))
+                    waiting.append(threads.submit(copy_context().run, work, item))
             if not waiting:
                 break
             yield waiting.popleft().result()
