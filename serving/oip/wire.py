@@ -52,7 +52,7 @@ def read_request(
 ) -> InferRequest:
     """A message as a request.
 
-    Raises InvalidRequestError where the two do not fit or a tensor has more than ``max_elements``, NotAllowedError where
+    Raises InvalidRequestError where the two do not fit or a tensor has too many elements, NotAllowedError where
     tensors are in shared memory and ``memory`` is ``None``, NotOfferedError for what the protocol has and this server
     does not.
     """
