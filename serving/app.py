@@ -24,6 +24,7 @@ from serving.health import Health
 from serving.http_server import HttpServer, allowed_hosts, build_app, build_health_app
 from serving.lifecycle import Lifecycle
 from serving.logs.access import log_request
+from serving.logs.entry import event
 from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
 from serving.oip.service import InferenceService
@@ -166,16 +167,26 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         load = asyncio.create_task(server.load())
         health = f", health on {server.health_address}" if server.health_address else ""
         announce(f"gRPC on {server.grpc_address}, HTTP on {server.http_address}{health}")
+        where = event("server_listening", grpc=server.grpc_address, http=server.http_address)
+        _log.info("the server listens and loads its models", extra=where)
         try:
             await asyncio.wait((stopped, load), return_when=asyncio.FIRST_COMPLETED)
             if load.done():
                 load.result()
                 announce(_readiness(server.catalog))
+                _log.info("every model was tried", extra=_tried(server.catalog))
                 await stopped
         finally:
             load.cancel()
             stopped.cancel()
         announce("stopping")
+        _log.info("the server stops, what is inside is finished first", extra=event("server_stopping"))
+
+
+def _tried(catalog: Catalog) -> dict[str, Any]:
+    statuses = catalog.statuses()
+    ready = sum(status.ready for status in statuses)
+    return event("server_ready", models_ready=ready, models_not_ready=len(statuses) - ready)
 
 
 def _readiness(catalog: Catalog) -> str:

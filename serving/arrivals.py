@@ -14,6 +14,11 @@ from serving.tracing.context import TRACEPARENT, TRACESTATE, TraceContext, read_
 from serving.trail import Arrival, arrive
 
 
+def api_of(path: str) -> str:
+    """The API that a gRPC path such as ``/ocella.v1.Vision/Predict`` belongs to."""
+    return "oip" if path.startswith("/inference.") else "grpc"
+
+
 class Begin(Protocol):
     """Begins a span of our own; see ``serving.tracing.spans``."""
 

@@ -13,6 +13,7 @@ from pipelines.errors import ModelNotReadyError, UnknownModelError
 from serving.catalog import Catalog, ModelStatus
 from serving.judge import Judge
 from serving.loading import Entry, Loader, LoadError, task_of
+from serving.logs.entry import event
 from serving.repository import Candidate, ModelFolder, survey
 from serving.settings import StartError
 from serving.signature import Signature, is_whole, signature_of
@@ -151,6 +152,7 @@ class Lifecycle:
         if not entries and name not in self._models:
             raise UnknownModelError(f"no model is called {name[:64]!r} under the folders of --models")
         self._unloaded.add(name)
+        _log.info("%s is unloaded: a caller asked for it", name, extra=event("model_unloaded", model=name))
         self._forget(name, keep=())
         for entry in entries:
             self._catalog.put_status(ModelStatus(*entry.key, entry.served.task, UNLOADED))
@@ -167,7 +169,7 @@ class Lifecycle:
     async def _follow_seen(self, name: str) -> None:
         model = self._models.get(name)
         if model is None:
-            _log.info("%s is unloaded: its folder is gone", name)
+            _log.info("%s is unloaded: its folder is gone", name, extra=event("model_unloaded", model=name))
             self.followed.pop(name, None)
             self._unloaded.discard(name)
             self._forget(name, keep=())
@@ -235,7 +237,9 @@ class Lifecycle:
             return candidate.version if current else None
         outgoing = current or self._outgoing(candidate)
         self._swap.put(entry, instead_of=outgoing)
-        _log.info("%s %s is ready on %s", *key, entry.session.provider)
+        provider = entry.session.provider
+        what = event("model_ready", model=key[0], version=key[1], provider=provider)
+        _log.info("%s %s is ready on %s", *key, provider, extra=what)
         if outgoing and self._swap.on_probation(entry) and (fault := await self._judge.verdict(entry)):
             self._swap.fault(entry, fault)
             problems.append(f"version {candidate.version}: {fault}")

@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
 from serving.deploy import DeployError
+from serving.logs.entry import event
 from serving.memory import MIB, available_bytes, check_room, graph_bytes, needed_bytes, resident_bytes
 from serving.metrics import Metrics
 from serving.providers import session_options
@@ -111,7 +113,7 @@ class Loader:
             meter.loaded("failed", time.monotonic() - start)
             meter.leaked(1)
             text = f"loading must take at most {self._timeout_s:g} s, it takes longer"
-            _log.error("%s %s did not load: %s", candidate.name, candidate.version, text)
+            _log.error("%s %s did not load: %s", candidate.name, candidate.version, text, extra=_failed(candidate))
             raise LoadError(text) from error
         except Exception as error:
             meter.loaded("failed", time.monotonic() - start)
@@ -181,6 +183,10 @@ def _acting(candidate: Candidate) -> object:
     return candidate.deploy.model_copy(update={"versions": "latest"})
 
 
+def _failed(candidate: Candidate) -> dict[str, Any]:
+    return event("model_load_failed", model=candidate.name, version=candidate.version)
+
+
 def _reason(candidate: Candidate, error: Exception) -> str:
     """What clients are told; the log has it whole."""
     known = isinstance(error, OcellaError | OSError)
@@ -188,7 +194,8 @@ def _reason(candidate: Candidate, error: Exception) -> str:
     if isinstance(error, OSError):
         text = f"{error.filename or candidate.folder}: {error.strerror or error}"
     name, version = candidate.name, candidate.version
-    _log.error("%s %s did not load: %s", name, version, text, exc_info=None if known else error)
+    whole = None if known else error
+    _log.error("%s %s did not load: %s", name, version, text, exc_info=whole, extra=_failed(candidate))
     return public_reason(text, folder=candidate.folder)
 
 

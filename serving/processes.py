@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from serving.logs.entry import event
 from serving.member import ALL, ask, socket_of
 from serving.ports import bind, hold
 from serving.settings import Settings, StartError, check_exposure
@@ -95,7 +96,8 @@ class Supervisor:
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
             if not self._were_all_ready:
                 raise StartError(f"process {member} of {self._settings.processes} ended {how} before it was ready")
-            _log.error("process %s (pid %s) ended %s, it is started again", member, process.pid, how)
+            what = event("process_restarted", process=member)
+            _log.error("process %s (pid %s) ended %s, it is started again", member, process.pid, how, extra=what)
             wait_s = _RESTART_S if was_ready else min(2 * wait_s, _LONGEST_RESTART_S)
             await asyncio.sleep(wait_s)
 

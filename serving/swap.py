@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Any
 
 from pipelines.errors import ModelNotReadyError
 from serving.catalog import Catalog, ModelStatus
 from serving.loading import Entry
+from serving.logs.entry import event
 
 _log = logging.getLogger(__name__)
 # How often a version on its way out looks whether its last request is done, and how long it waits for that.
 _LOOK_S = 0.02
 _DRAIN_S = 120.0
 Key = tuple[str, int]
+
+
+def _event(name: str, key: Key, **fields: int) -> dict[str, Any]:
+    return event(name, model=key[0], version=key[1], **fields)
 
 
 class Swap:
@@ -81,14 +87,14 @@ class Swap:
         if entry.key in self._previous:
             self._roll_back(entry, reason)
             return
-        _log.error("%s %s is taken out: %s", *entry.key, reason)
+        _log.error("%s %s is taken out: %s", *entry.key, reason, extra=_event("model_taken_out", entry.key))
         self._suspended.add(entry.key)
         self._refuse(entry, reason)
 
     def resume(self, entry: Entry) -> None:
         """Let an entry answer again that was taken out."""
         if self.entries.get(entry.key) is entry and entry.key in self._suspended:
-            _log.info("%s %s answers again", *entry.key)
+            _log.info("%s %s answers again", *entry.key, extra=_event("model_back", entry.key))
             self._suspended.discard(entry.key)
             self._answer(entry)
 
@@ -129,7 +135,8 @@ class Swap:
         key = failed.key
         self._ends.pop(key).cancel()
         previous = self._previous.pop(key)
-        _log.error("%s %s is rolled back to version %s: %s", *key, previous.key[1], reason)
+        what = _event("model_rolled_back", key, to_version=previous.key[1])
+        _log.error("%s %s is rolled back to version %s: %s", *key, previous.key[1], reason, extra=what)
         failed.served.meter.rolled_back()
         del self.entries[key]
         self.entries[previous.key] = previous

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import grpc
 
 from pipelines.errors import NotAllowedError, OcellaError, OverloadedError, UnauthenticatedError
+from serving.arrivals import api_of
 from serving.calls import Calls
 from serving.security.access import Access
 from serving.security.caller import client_of, know_caller
@@ -90,6 +91,8 @@ class _Checks:
         return grpc.stream_stream_rpc_method_handler(refuse_unread)
 
     async def _refuse(self, method: str, error: OcellaError, context: Context) -> NoReturn:
+        self._calls.arrivals.grpc(context, api_of(method))
+
         async def fail() -> NoReturn:
             raise error
 
