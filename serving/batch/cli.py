@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from pipelines.options import PredictOptions
     from serving.batch.engine import EngineContext
     from serving.batch.run import Request
+    from serving.batch.summary import Summary
     from serving.batch.tally import Tally
 
-_SOURCES, _OUTPUTS, _OPTIONS, _SERVER = "Sources", "Outputs", "Options of each prediction", "Server"
+_SOURCES, _OUTPUTS, _OPTIONS, _SERVER, _RAY = (
+    "Sources",
+    "Outputs",
+    "Options of each prediction",
+    "Server",
+    "Ray cluster",
+)
 
 
 def _address(text: str | None) -> str | None:
@@ -73,6 +80,21 @@ def batch(  # one parameter a flag
         float, typer.Option(min=0, rich_help_panel=_SERVER, help="Seconds that a server may be away.")
     ] = 60.0,
     timeout: Annotated[float, typer.Option(min=0.001, rich_help_panel=_SERVER, help="Seconds for one image.")] = 60.0,
+    ray: Annotated[
+        bool, typer.Option("--ray", rich_help_panel=_RAY, help="Compute on a Ray cluster; alone: one of this machine.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto", rich_help_panel=_RAY, help="Join this cluster; this machine is part of it."
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=_RAY, help="Copies of the model; default: as many as fit.")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=_RAY, help="Cores of each copy; default: 4, or a machine's.")
+    ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", callback=_shard, rich_help_panel=_SOURCES, help="Take part I of N.")
     ] = "1/1",
@@ -120,10 +142,13 @@ def batch(  # one parameter a flag
         ocella batch examples/images \
             --model ~/.cache/ocella/models/centerface --out out/faces --format jsonl --format coco
     """
+    if ray and server:
+        raise typer.BadParameter("must be given without --server, a cluster runs a package", param_hint="--ray")
+    if not ray and (address or actors or cores):
+        raise typer.BadParameter("must be given with --ray", param_hint="--address, --actors, --cores")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from pipelines.options import PredictOptions
-    from serving.batch.job import Job
-    from serving.batch.run import Request, run_job
+    from serving.batch.run import Request
     from serving.batch.sources import Choices, Sources
 
     logging.getLogger("serving").setLevel(logging.CRITICAL)  # the job says what fails, image by image
@@ -141,8 +166,10 @@ def batch(  # one parameter a flag
         coco_truth=coco_truth,
         textfile=textfile,
     )
-    engine = _engine(model, server, options, model_version, concurrency, patience, timeout)
-    summary = run_job(request, engine, lambda tally: _watch(tally, request), begin=Job)
+    if ray:
+        summary = _on_ray(model, request, address, actors, cores)
+    else:
+        summary = _here(_engine(model, server, options, model_version, concurrency, patience, timeout), request)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))
     else:
@@ -158,6 +185,22 @@ def batch(  # one parameter a flag
 def _fail(message: str) -> None:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
     raise typer.Exit(1)
+
+
+def _here(engine: EngineContext, request: Request) -> Summary:
+    from serving.batch.job import Job
+    from serving.batch.run import run_job
+
+    return run_job(request, engine, lambda tally: _watch(tally, request), begin=Job)
+
+
+def _on_ray(model: str, request: Request, address: str | None, actors: int | None, cores: int | None) -> Summary:
+    from serving.batch.on_ray.job import RayJob
+    from serving.batch.on_ray.pool import ray_pool
+    from serving.batch.run import run_job
+
+    pool = ray_pool(Path(model), request.options, address=address, actors=actors, cores=cores)
+    return run_job(request, pool, lambda tally: _watch(tally, request), begin=RayJob)
 
 
 def _engine(

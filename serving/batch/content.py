@@ -45,6 +45,11 @@ def lasts(error: Exception) -> bool:
     return isinstance(error, IMAGE_FAULTS)
 
 
+def is_whole(outcome: Outcome, overlays: Overlays | None) -> bool:
+    """Whether nothing of an outcome is missing: an overlay that is asked for now and was not before, or is gone."""
+    return overlays is None or outcome.failure is not None or overlays.has(outcome.sha256)
+
+
 @dataclass(frozen=True)
 class Finisher:
     """Makes an outcome of a result.
@@ -56,10 +61,6 @@ class Finisher:
 
     decode: Callable[[bytes], ByteArray]
     overlays: Overlays | None = None
-
-    def is_whole(self, outcome: Outcome) -> bool:
-        """Whether nothing of an outcome is missing: an overlay that is asked for now and was not before, or is gone."""
-        return self.overlays is None or outcome.failure is not None or self.overlays.has(outcome.sha256)
 
     def finish(self, content: Content, result: Result, image_hw: tuple[int, int], seconds: float) -> Outcome:
         """Put a result into JSON and draw what is wanted; raises JobError where an overlay cannot be written."""

@@ -25,6 +25,10 @@ class Overlays:
         """Where the overlay of a content lies."""
         return self.folder / f"{sha256}.png"
 
+    def resolved(self) -> Overlays:
+        """The same folder by its absolute path, for a process with another working directory."""
+        return Overlays(self.folder.resolve())
+
     def has(self, sha256: str) -> bool:
         """Whether a content's overlay is there."""
         return self.path(sha256).exists()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pipelines.errors import ImageTooLargeError
 from pipelines.image import ImageLimits
-
-NO_DETAILS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +19,8 @@ class Entry:
         name: what the rows call it, as the file system's bytes: a path, ``shard.tar#member``, ``clip.mp4#frame=30``.
         relative: its path inside its source, from which files of its own (YOLO text, masks) take their names.
         stamp: changes whenever the content may have changed; empty where nothing tells, then it is always read.
-        load: reads the encoded image; raises OSError, ImageTooLargeError or ImageDecodeError.
+        load: reads the encoded image; raises OSError, ImageTooLargeError or ImageDecodeError. Unless it is in turn, an
+            entry can be pickled and loaded in another process.
         in_turn: must be loaded before the source is asked for its next entry (video, compressed tar).
         details: further columns of its rows (``frame``, ``time_s``).
     """
@@ -31,7 +30,7 @@ class Entry:
     stamp: bytes
     load: Callable[[], bytes]
     in_turn: bool = False
-    details: Mapping[str, float] = field(default_factory=lambda: NO_DETAILS)
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -41,16 +40,26 @@ class Entry:
 
 def file_entry(path: bytes, relative: bytes) -> Entry:
     """An entry of one file; one that is missing is found out when it is loaded."""
-    return Entry(name=path, relative=relative, stamp=stamp_of(path), load=lambda: read_file(path))
+    return Entry(name=path, relative=relative, stamp=stamp_of(path), load=partial(read_file, path))
 
 
 def failing_entry(name: bytes, error: OSError) -> Entry:
     """An entry for what should have held images and cannot be read: it ends among the errors, not in silence."""
+    return Entry(name=name, relative=name.rpartition(b"/")[2], stamp=b"", load=partial(_fail, error))
 
-    def load() -> bytes:
-        raise error
 
-    return Entry(name=name, relative=name.rpartition(b"/")[2], stamp=b"", load=load)
+def loaded_entry(entry: Entry, read: bytes | Exception) -> Entry:
+    """An entry that was read in its turn, or could not be, and may go where its source is not."""
+    load = partial(_fail, read) if isinstance(read, Exception) else partial(_give, read)
+    return replace(entry, load=load, in_turn=False)
+
+
+def _fail(error: Exception) -> bytes:
+    raise error
+
+
+def _give(data: bytes) -> bytes:
+    return data
 
 
 def stamp_of(path: bytes) -> bytes:

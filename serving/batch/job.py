@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipelines.errors import OcellaError
-from serving.batch.content import Content, Finisher, read
+from serving.batch.content import Content, Finisher, is_whole, read
 from serving.batch.custody import Custody
 from serving.batch.engine import Engine
 from serving.batch.entry import Entry
@@ -44,8 +44,7 @@ class Job:
         self.computed = 0
         self._engine, self._work = engine, work
         self._journal = work.journal
-        self._finisher = Finisher(engine.decode, work.overlays)
-        self._compute = Custody(engine, self._finisher, work)
+        self._compute = Custody(engine, Finisher(engine.decode, work.overlays), work)
         self._slots = asyncio.Semaphore(engine.concurrency)
         # Contents in work or not yet committed: the journal does not know them, and none is computed twice.
         self._pending: dict[str, asyncio.Future[Outcome]] = {}
@@ -107,8 +106,8 @@ class Job:
             self._pending.pop(row.outcome.sha256, None)
 
     def _known(self, entry: Entry) -> Outcome | None:
-        outcome = self._journal.known(entry)
-        return outcome if outcome and self._finisher.is_whole(outcome) else None
+        outcome = self._journal.known(entry.name, entry.stamp)
+        return outcome if outcome and is_whole(outcome, self._work.overlays) else None
 
     async def _outcome(self, drawn: Drawn, readers: Threads) -> Outcome:
         """What becomes of one entry; gives its slot back."""
@@ -128,7 +127,7 @@ class Job:
             return await asyncio.shield(self._pending[content.sha256])
         # On the loop: a look-up of 10 us, and nothing may come between it and the next line.
         known = self._journal.find(content.sha256)
-        if known and self._finisher.is_whole(known):
+        if known and is_whole(known, self._work.overlays):
             return known
         pending = self._pending[content.sha256] = asyncio.get_running_loop().create_future()
         try:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from serving.batch.entry import Entry
 from serving.batch.errors import JobError
 from serving.batch.outcome import Failure, Outcome, Row
 
@@ -58,13 +57,13 @@ class Journal:
         with self._lock, self._named_errors():
             self._db.execute("INSERT INTO job VALUES (?)", (identity,))
 
-    def known(self, entry: Entry) -> Outcome | None:
+    def known(self, name: bytes, stamp: bytes) -> Outcome | None:
         """The outcome of an entry that was done and has not changed since, as far as its stamp tells."""
-        if not entry.stamp:
+        if not stamp:
             return None
         row = self._one(
             f"SELECT sha256, {_COLUMNS} FROM entries JOIN outcomes USING (sha256) WHERE name = ? AND stamp = ?",
-            (entry.name, entry.stamp),
+            (name, stamp),
         )
         return _outcome(row) if row else None
 

@@ -31,7 +31,11 @@ def entries(path: bytes) -> Iterator[Entry]:
                 name = os.fsencode(member.name)
                 if member.isreg() and name.lower().endswith(SUFFIXES):
                     turn = compressed or member.sparse is not None
-                    load = partial(_in_turn, tar, member) if turn else partial(_at_once, path, member)
+                    load = (
+                        partial(_in_turn, tar, member)
+                        if turn
+                        else partial(_at_once, path, member.offset_data, member.size)
+                    )
                     yield Entry(
                         name=path + b"#" + name,
                         relative=portable(name),
@@ -55,16 +59,16 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
-def _at_once(path: bytes, member: tarfile.TarInfo) -> bytes:
+def _at_once(path: bytes, offset: int, size: int) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123, names are bytes
-        data = os.pread(file.fileno(), _checked(member), member.offset_data)
-    if len(data) < member.size:
-        raise OSError(5, f"the tar ends inside the image: {len(data):,} of {member.size:,} bytes")
+        data = os.pread(file.fileno(), _checked(size), offset)
+    if len(data) < size:
+        raise OSError(5, f"the tar ends inside the image: {len(data):,} of {size:,} bytes")
     return data
 
 
 def _in_turn(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    _checked(member)
+    _checked(member.size)
     file = tar.extractfile(member)
     assert file is not None  # a regular member has contents
     try:
@@ -73,8 +77,8 @@ def _in_turn(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         raise OSError(5, f"the tar is damaged here: {error}") from error
 
 
-def _checked(member: tarfile.TarInfo) -> int:
+def _checked(size: int) -> int:
     limit = ImageLimits().max_bytes
-    if member.size > limit:
-        raise ImageTooLargeError(f"image has {member.size:,} bytes, the limit is {limit:,}")
-    return member.size
+    if size > limit:
+        raise ImageTooLargeError(f"image has {size:,} bytes, the limit is {limit:,}")
+    return size
