@@ -15,7 +15,7 @@ Level: TypeAlias = Literal["fix", "note"]
 ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 OPENCVS = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless")
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
-# One small model and its runs; measured servers hold 200 to 400 MiB, large segmentation models a GiB each.
+# A server of the four built-in models holds 220 MiB at rest; large segmentation models take a GiB each.
 LEAST_MEMORY = 512 * MIB
 # A connection is a file, and so is each model's mapping; Debian's soft limit of 1,024 carries some 900 clients.
 LEAST_FILES, ENOUGH_FILES = 256, 4096

@@ -31,3 +31,9 @@ def container() -> dict[str, Any]:
     """The pod's only container."""
     (found,) = pod()["containers"]
     return dict(found)
+
+
+def options(arguments: list[str]) -> dict[str, str]:
+    """The options of a container's command by name; a flag has an empty value."""
+    pairs = (word.partition("=") for word in arguments if word.startswith("--"))
+    return {name: value for name, _, value in pairs}

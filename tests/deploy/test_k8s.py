@@ -6,12 +6,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+import ocella
 from deploy.image.dockerfile import image_of, read_stages
 from serving.families import Families
 from serving.settings import Settings
 from tests.clients.environments import KSERVE as KSERVE_SDK
 from tests.clients.environments import run_script
-from tests.deploy.manifests import K8S, KSERVE, ROOT, container, documents, manifest, pod
+from tests.deploy.manifests import K8S, KSERVE, ROOT, container, documents, manifest, options, pod
 
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.30.0", "1.37.0"  # 1.30: preStop with sleep is on by default
 CUSTOM = {"Kustomization", "ServiceMonitor"}
@@ -20,12 +21,6 @@ PROMETHEUS_OPERATOR = ("cloudcoil-models-prometheus-operator==0.80.1.0",)
 RUNTIME = KSERVE / "runtime.yaml"
 # What a stop takes beyond the grace: until no request came for a moment, and for answers on their way out.
 LAST_ANSWERS_S = 3.0
-
-
-def options(arguments: list[str]) -> dict[str, str]:
-    """The options of a container's command by name; a flag has an empty value."""
-    pairs = (word.partition("=") for word in arguments if word.startswith("--"))
-    return {name: value for name, _, value in pairs}
 
 
 @pytest.mark.parametrize("release", [OLDEST_KUBERNETES, NEWEST_KUBERNETES])
@@ -46,6 +41,13 @@ def test_the_schema_check_refuses_a_key_that_kubernetes_does_not_know():
 def test_every_manifest_is_applied():
     listed = manifest("kustomization.yaml")["resources"]
     assert sorted([*listed, "kustomization.yaml"]) == FILES
+
+
+def test_the_containers_options_are_those_of_the_command(capsys: pytest.CaptureFixture[str]):
+    command, *_ = container()["args"]
+    assert ocella.main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in options(container()["args"]) if f"{name} " not in shown] == []
 
 
 @pytest.mark.parametrize("arguments", [container()["args"], documents(RUNTIME)[0]["spec"]["containers"][0]["args"]])
