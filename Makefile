@@ -67,6 +67,7 @@ lint: $(STAMPS)/$(RUNTIME)-dev
 test: $(STAMPS)/$(RUNTIME)-dev
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
 
+# Tests against a real Prometheus and docker-compose are skipped without: apt-get install prometheus docker-compose
 test-all: $(STAMPS)/$(RUNTIME)-dev
 	$(BIN)/python -m pytest $(PYTEST)
 
