@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from serving.settings import Settings, StartError
 from serving.swap import Swap
 from serving.threads import Threads
 from serving.tracing.export import tracing_to
+
+# For so long a thread may hold Python's lock while another wants it (Python's default: 5 ms). A request takes the lock
+# some ten times; beside a model that loads each time could cost it that long.
+SWITCH_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -123,4 +128,5 @@ def embedded() -> Path:
 def _tune_process() -> None:
     keep_large_blocks()
     cv2.setNumThreads(1)  # one image a thread: OpenCV's own threads would take cores from other requests
+    sys.setswitchinterval(SWITCH_S)
     disable_created_metrics()  # a second series for each counter that no query asks for

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from pipelines.errors import ModelNotReadyError, UnknownModelError
+from pipelines.session import CPU
 from serving.catalog import Catalog, ModelStatus
 from serving.judge import Judge
 from serving.loading import Entry, Loader, LoadError, task_of
@@ -20,6 +21,8 @@ from serving.signature import Signature, is_whole, signature_of
 from serving.swap import Swap
 from serving.threads import Threads
 
+# About a tenth of the weight of a thread that serves: a core that is free does a load as fast as ever.
+LOAD_NICENESS = 10
 UNLOADED = "unloaded"
 NOT_CHOSEN = "not among the versions to serve"
 _log = logging.getLogger(__name__)
@@ -180,7 +183,7 @@ class Lifecycle:
 
     async def _renew(self, entry: Entry) -> None:
         if self._swap.entries.get(entry.key) is entry and not self._swap.answers(entry):
-            threads = Threads(1, name="load")
+            threads = _threads_beside_requests((entry.candidate,))
             try:
                 await self._bring(entry.candidate, threads, [])
             finally:
@@ -196,7 +199,7 @@ class Lifecycle:
         self._models = {model.name: model for model in models}
 
     async def _align_alone(self, model: ModelFolder) -> list[str]:
-        threads = Threads(1, name="load")  # one: it works beside requests
+        threads = _threads_beside_requests((*model.chosen, *model.older))
         try:
             return await self._align(model, threads)
         finally:
@@ -265,6 +268,16 @@ class Lifecycle:
         for status in self._catalog.statuses():
             if status.name == name and status.version not in keep:
                 self._catalog.remove(name, status.version)
+
+
+def _threads_beside_requests(candidates: Iterable[Candidate]) -> Threads:
+    """One thread, and one that stands back: loading is done while others wait for answers.
+
+    Not where sessions make threads of their own, which would serve with that niceness ever after.
+    """
+    runtimes = [candidate.deploy.runtime for candidate in candidates]
+    alone = all(one.intra_op_threads == 1 and one.providers == (CPU,) for one in runtimes)
+    return Threads(1, name="load", niceness=LOAD_NICENESS if alone else 0)
 
 
 def _look_at(model: ModelFolder) -> Look:

@@ -162,7 +162,7 @@ class Swap:
             await asyncio.sleep(_LOOK_S)
         if entry.served.batcher.inside:
             entry.abandon(ModelNotReadyError("{} version {} is not ready: a run hangs".format(*entry.key)))
-        entry.close()
+        await asyncio.to_thread(entry.close)  # it waits for threads to end and gives memory back: for milliseconds
         known = {(status.name, status.version) for status in self._catalog.statuses()}
         if entry.key not in known and all(kept.key != entry.key for kept in self._previous.values()):
             entry.served.meter.forget()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +24,12 @@ class Threads:
     a call is one queue entry and comes back with one wake-up of the loop, without a second future in between.
     """
 
-    def __init__(self, count: int, *, name: str) -> None:
+    def __init__(self, count: int, *, name: str, niceness: int = 0) -> None:
+        """``niceness``: how far these threads stand back behind the process's others, up to 19; on Linux alone.
+
+        Threads that a call makes inherit it, and only root could take it back.
+        """
+        self._niceness = niceness
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._open = True
@@ -76,6 +83,9 @@ class Threads:
         return len(left)
 
     def _work(self) -> None:
+        if self._niceness and sys.platform == "linux":  # elsewhere it would be that of the whole process
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + self._niceness))
         while (job := self._jobs.get()) is not None:
             future, call, arguments = job
             if not future.cancelled():

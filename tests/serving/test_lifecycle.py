@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import shutil
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipelines.session import GraphSession
 from serving.app import ListeningServer
 from serving.catalog import ModelStatus
 from serving.client import AsyncVisionClient
+from serving.lifecycle import LOAD_NICENESS
 from serving.memory import resident_bytes
 from serving.settings import StartError
 from tests.graphs import classifier_graph
@@ -437,3 +439,24 @@ async def test_a_fallback_to_another_provider_is_said_wherever_one_looks(
             ]
             assert infos == ["CPUExecutionProvider"]
     assert "classes 1: CUDAExecutionProvider was asked for, the session would run on CPU" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+async def test_a_load_beside_requests_stands_back_unless_its_session_makes_threads_of_its_own(
+    versions: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+
+    def note(session: GraphSession) -> GraphSession:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return session
+
+    swap_session(monkeypatch, "classes", note)
+    place(versions[1], tmp_path)
+    async with running_server(tmp_path) as server:
+        place(versions[2], tmp_path)
+        await server.lifecycle.load("classes")
+        (tmp_path / "classes" / "deploy.toml").write_text("[runtime]\nintra_op_threads = 2\n")
+        await server.lifecycle.load("classes")
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen == [usual, min(19, usual + LOAD_NICENESS), usual]

@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import os
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator
@@ -139,3 +141,18 @@ async def test_nothing_is_left_behind_where_nothing_hangs():
     threads = Threads(2, name="test-idle")
     assert await threads.run(int) == 0
     assert threads.abandon(OverflowError("left behind")) == 0
+
+
+def priority() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+async def test_nice_threads_stand_back_behind_those_of_the_process(threads: Threads):
+    usual = await threads.run(priority)
+    nice = Threads(1, name="nice", niceness=3)
+    try:
+        assert await nice.run(priority) == min(19, usual + 3)
+    finally:
+        nice.close()
+    assert await threads.run(priority) == usual
