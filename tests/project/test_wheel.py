@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import venv
 import zipfile
 from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -121,17 +123,29 @@ def test_every_requirement_has_a_floor_and_all_but_dated_ones_a_ceiling(wheel: P
         assert wanted <= operators, text
 
 
-@pytest.mark.slow
-def test_fresh_serving_install_runs_the_command_without_torch(wheel: Path, tmp_path: Path):
-    venv.create(tmp_path / "env", with_pip=True)
-    home = {**os.environ, "HOME": str(tmp_path)}  # an empty cache of pulled models
-
-    def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [tmp_path / "env" / "bin" / program, *words]
-        return subprocess.run(command, cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
-
-    installed = run("python", "-m", "pip", "install", f"{wheel}[cpu]")
+@pytest.fixture(scope="module")
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment of its own that holds the wheel with ``cpu`` and what that asks for."""
+    folder = tmp_path_factory.mktemp("fresh")
+    venv.create(folder / "env", with_pip=True)
+    programs = folder / "env" / "bin"
+    install = [programs / "python", "-m", "pip", "install", "--quiet", f"{wheel}[cpu]"]
+    installed = subprocess.run(install, capture_output=True, text=True, check=False)
     assert installed.returncode == 0, installed.stderr
+    return programs
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> dict[str, Any]:
+    """Where its programs run: away from the sources, with an empty cache of pulled models."""
+    return {"cwd": tmp_path, "env": {**os.environ, "HOME": str(tmp_path)}, "text": True}
+
+
+@pytest.mark.slow
+def test_fresh_serving_install_runs_the_command_without_torch(fresh: Path, elsewhere: dict[str, Any]):
+    def run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([fresh / program, *words], capture_output=True, check=False, **elsewhere)
+
     assert run("python", "-m", "pip", "check").returncode == 0
     frozen = run("python", "-m", "pip", "list", "--format=freeze").stdout.splitlines()
     names = {canonicalize_name(re.split("==| @", line)[0]) for line in frozen}
@@ -139,6 +153,7 @@ def test_fresh_serving_install_runs_the_command_without_torch(wheel: Path, tmp_p
     assert names & TRAINING_ONLY == set()
 
     assert "usage: ocella" in run("ocella", "--help").stdout
+    assert run("ocella", "doctor").returncode == 0
     for words, said in [
         (["health", "--server", "127.0.0.1:9"], "127.0.0.1:9"),  # port 9 discards; nothing listens there
         (["zoo", "pull", "u2netp"], "ocella[import]"),
@@ -148,3 +163,48 @@ def test_fresh_serving_install_runs_the_command_without_torch(wheel: Path, tmp_p
         assert failed.stderr.startswith("error: ")
         assert said in failed.stderr
         assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_fresh_serving_install_serves_its_own_models(fresh: Path, elsewhere: dict[str, Any]):
+    digit = ROOT / "models" / "digits" / "1" / "golden" / "digit-8.png"
+    serve = [fresh / "ocella", "serve", "--port", "0", "--http-port", "0"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **elsewhere) as server:
+        try:
+            assert server.stdout is not None
+            listens, ready = server.stdout.readline(), server.stdout.readline()
+            assert ready.startswith("ready: digits 1")
+            address = listens.split()[2].rstrip(",")
+            ask = [fresh / "ocella", "predict", "--server", address, "digits", digit, "--json"]
+            answer = json.loads(subprocess.run(ask, capture_output=True, check=True, **elsewhere).stdout)
+            assert answer[0]["result"]["classes"][0]["label"] == "8"
+            server.terminate()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+
+
+def build_with(source: Path, folder: Path, *, written_s: int, mode: int) -> dict[str, bytes]:
+    """Wheel and sdist by name, from a copy of ``source`` whose files have other times and rights."""
+    copy = folder / "copy"
+    shutil.copytree(source, copy)
+    for path in filter(Path.is_file, copy.rglob("*")):
+        path.chmod(mode)
+        os.utime(path, (written_s, written_s))
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "out"), str(copy)]
+    # 2020: zip knows no time before 1980.
+    subprocess.run(build, check=True, capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1577836800"})
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+@pytest.mark.slow
+def test_two_builds_of_equal_sources_are_equal_to_the_byte(tmp_path: Path):
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(lambda name: (ROOT / name).is_file(), listed.splitlines()):
+        target = tmp_path / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    first = build_with(tmp_path / "source", tmp_path / "first", written_s=1_600_000_000, mode=0o644)
+    second = build_with(tmp_path / "source", tmp_path / "second", written_s=1_700_000_000, mode=0o600)
+    assert sorted(first) == sorted(second) == ["ocella-0.1.0-py3-none-any.whl", "ocella-0.1.0.tar.gz"]
+    assert [name for name in first if first[name] != second[name]] == []
