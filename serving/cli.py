@@ -100,6 +100,13 @@ def serve(
     otlp_endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="Send a trace of each request to this OTLP receiver over gRPC.")
     ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Serve on Ray: each model in replicas that follow the load.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="With --ray: the cluster to deploy on, auto for this machine's."),
+    ] = None,
 ) -> None:
     """Serve packages over gRPC and HTTP until SIGTERM or Ctrl-C; what is in flight is finished first.
 
@@ -132,6 +139,7 @@ def serve(
         log_format=log_format,
         log_level=log_level,
         otlp_endpoint=otlp_endpoint,
+        ray_address=address,
     )
     if plan:
         from serving.cpu_plan import plan_text
@@ -139,7 +147,9 @@ def serve(
 
         print(plan_text(scan(settings.models or (embedded_repository(),)), processes=settings.processes))
         return
-    if settings.processes > 1:
+    if ray:
+        from serving.ray_app import serve_on_ray as serve_until_stopped
+    elif settings.processes > 1:
         from serving.processes import serve_with_processes as serve_until_stopped
     else:
         from serving.app import serve as serve_until_stopped

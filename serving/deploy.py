@@ -13,6 +13,7 @@ from pipelines.errors import OcellaError
 from pipelines.manifest import first_problem
 from pipelines.specs import Count, Spec
 from serving.accelerators import Cuda, TensorRt
+from serving.ray.choices import RayChoices
 
 DEPLOY_FILE = "deploy.toml"
 
@@ -98,12 +99,14 @@ class Deploy(Spec):
         batching: of each version.
         runtime: of each version.
         warmup: of each version.
+        ray: replicas under ``ocella serve --ray``, which alone reads it.
     """
 
     versions: Literal["latest", "all"] | Annotated[tuple[Count, ...], Field(min_length=1)] = "latest"
     batching: Batching = Batching()
     runtime: Runtime = Runtime()
     warmup: Warmup = Warmup()
+    ray: RayChoices = RayChoices()
 
     @field_validator("versions", mode="before")
     @classmethod

@@ -1,33 +1,43 @@
-"""``grpc.health.v1``: what the catalog says, now and at each change."""
+"""``grpc.health.v1``: which models answer, now and at each change."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from serving.catalog import Catalog
+
+class Standing(Protocol):
+    """What health is read from: the catalog of one server, or what a router knows of its replicas."""
+
+    def is_serving(self, name: str, /) -> bool | None:
+        """Whether a model, or the server where ``name`` is empty, answers; ``None``: not known."""
+        ...
+
+    def states(self, name: str, /) -> AsyncIterator[bool | None]:
+        """``is_serving(name)`` now and at each change."""
+        ...
 
 
 class Health(HealthServicer):  # type: ignore[misc]  # grpc-stubs has no types for it
     """The servicer; service ``""`` is the server, any other name a model."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, standing: Standing) -> None:
+        self._standing = standing
 
     async def Check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:  # noqa: N802
         """Answer the state; NOT_FOUND for a name that is not known."""
-        state = self._catalog.is_serving(request.service)
+        state = self._standing.is_serving(request.service)
         if state is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no model is called {request.service[:64]!r}")
         return HealthCheckResponse(status=_word(state))
 
     async def Watch(self, request: HealthCheckRequest, context: Any) -> AsyncIterator[HealthCheckResponse]:  # noqa: N802
         """Send the state and each change of it, SERVICE_UNKNOWN for a name that is not known; ends when draining."""
-        async for state in self._catalog.states(request.service):
+        async for state in self._standing.states(request.service):
             yield HealthCheckResponse(status=_word(state))
 
 

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         probation_s: how long the version before is kept after a reload, to go back to where the new one fails.
         stream_window: requests of one stream in work at once, where the client does not say.
         galleries: folder of the galleries of faces, one a model by its name; null: none are kept.
+        ray_address: of the Ray cluster to deploy on, ``auto`` for the one that this machine belongs to; null: one of
+            our own, that ends with us.
+        ray_routers: processes that take requests to replicas, on a Ray cluster.
         keep_crops: whether galleries keep what the embedder saw of each face, to embed it anew one day.
         log_format: of the lines on standard error; ``auto``: for people on a terminal, JSON elsewhere.
         log_level: least level that is written.
@@ -122,6 +125,8 @@ class Settings(BaseSettings):
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     otlp_endpoint: Annotated[str, Field(pattern="^https?://[^/]")] | None = None
+    ray_address: str | None = None
+    ray_routers: Annotated[int, Field(ge=1, le=1000)] = 2
 
     @field_validator("models", mode="before")
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from grpc import StatusCode
 
 from pipelines.errors import InvalidRequestError, ModelNotReadyError, NotOfferedError
+from serving.catalog import ModelStatus
 from serving.oip.control import NO_CUDA
 from serving.oip.documents import Document
 from serving.oip.questions import (
@@ -30,22 +31,25 @@ _DONE = Reply()
 _NOT_READY = Status(StatusCode.UNAVAILABLE, 400)
 
 
+def list_models(statuses: Iterable[ModelStatus]) -> Document:
+    """Model versions as a document."""
+    return {
+        "models": [
+            {
+                "name": status.name,
+                "version": status.version,
+                "task": status.task,
+                "ready": status.ready,
+                "reason": status.reason,
+            }
+            for status in statuses
+        ]
+    }
+
+
 async def models(ask: Ask) -> Reply:
     """Every known model version."""
-    return document_reply(
-        {
-            "models": [
-                {
-                    "name": status.name,
-                    "version": status.version,
-                    "task": status.task,
-                    "ready": status.ready,
-                    "reason": status.reason,
-                }
-                for status in ask.parts.plane.models()
-            ]
-        }
-    )
+    return document_reply(list_models(ask.parts.plane.models()))
 
 
 async def live(_: Ask) -> Reply:
