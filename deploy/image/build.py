@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.image.dockerfile import DockerfileError, Stage, Step, assigned, declared, substitute
@@ -64,10 +64,9 @@ class Building:
     cache: Path
     arguments: Mapping[str, str]
     say: Callable[[str], None]
-    roots: dict[str, Path] = field(default_factory=dict)
 
-    def carry_out(self, stage: Stage) -> Path:
-        """The root that a stage makes; earlier stages are found by their names."""
+    def carry_out(self, stage: Stage, earlier: Mapping[str, Path]) -> Path:
+        """The root that a stage makes; ``earlier`` are the roots of the stages before it, by their names."""
         root = self.work / (stage.name or "image")
         root.mkdir()
         run(["tar", "--extract", "--file", str(base_root(stage.base, self.cache, self.say)), "--directory", str(root)])
@@ -84,21 +83,20 @@ class Building:
                     folder = step.text
                     (root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
                 case "COPY":
-                    self._copy(step, root, folder, known)
+                    self._copy(step, root, folder, known, earlier)
                 case "RUN":
                     _inside(root, folder, known, step)
                 case name if name not in _ONLY_SAID:
                     raise DockerfileError(f"{name} is not carried out here")
         for path in lent:
             path.unlink()
-        self.roots[stage.name] = root
         return root
 
-    def _copy(self, step: Step, root: Path, folder: str, known: Mapping[str, str]) -> None:
+    def _copy(self, step: Step, root: Path, folder: str, known: Mapping[str, str], earlier: Mapping[str, Path]) -> None:
         *sources, target = substitute(step.text, known).split()
         origin = self.context
         if sources[0].startswith("--from="):
-            origin = self.roots[sources.pop(0).removeprefix("--from=")]
+            origin = earlier[sources.pop(0).removeprefix("--from=")]
         into = root / os.path.join(folder, target).lstrip("/")  # noqa: PTH118, a target may be absolute
         for source in sources:
             path = origin / source.lstrip("/")
@@ -109,9 +107,11 @@ class Building:
                 shutil.copy2(path, into / path.name if target.endswith("/") else into)
 
 
-def run(words: list[str], **options: object) -> None:
-    """Run a command; its output is shown where it fails."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)  # type: ignore[call-overload]
+def run(words: list[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command, in its own environment or in ours; raises RuntimeError with its last words where it fails."""
+    done = subprocess.run(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
 
@@ -134,4 +134,4 @@ def _inside(root: Path, folder: str, known: Mapping[str, str], step: Step) -> No
     environment = {"PATH": path, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **trusted, **known}
     alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     there = [f"--root={root}", f"--wd={folder}", "--mount-proc=/proc"]
-    run([*alone, *there, "/bin/sh", "-c", step.text], env=environment)
+    run([*alone, *there, "/bin/sh", "-c", step.text], environment)

@@ -57,9 +57,14 @@ class Container:
 
     def beside(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command of this machine that reaches the container's ports over loopback."""
-        return subprocess.run(
-            ["nsenter", f"--target={self.pid}", "--net", *words], capture_output=True, text=True, check=False
-        )
+        return subprocess.run(self._beside(words), capture_output=True, text=True, check=False)
+
+    def start_beside(self, words: Sequence[str]) -> subprocess.Popen[str]:
+        """Start such a command; its output is to be read from ``stdout``."""
+        return subprocess.Popen(self._beside(words), stdout=subprocess.PIPE, text=True)
+
+    def _beside(self, words: Sequence[str]) -> list[str]:
+        return ["nsenter", f"--target={self.pid}", "--net", *words]
 
     def stop(self, *, timeout_s: float) -> int:
         """Send the image's stop signal and return the exit code."""

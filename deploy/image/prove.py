@@ -53,7 +53,10 @@ def prove(*, arguments: dict[str, str], cache: Path, say: Callable[[str], None])
     stages = read_stages((PROJECT / "Dockerfile").read_text(), arguments)
     with tempfile.TemporaryDirectory(prefix="ocella-image-") as folder:
         building = Building(PROJECT, Path(folder), cache, arguments, say)
-        root = [building.carry_out(stage) for stage in stages][-1]
+        roots: dict[str, Path] = {}
+        for stage in stages:
+            roots[stage.name] = building.carry_out(stage, roots)
+        root = roots[stages[-1].name]
         image = image_of(stages[-1])
         holds_no_build_tools(root)
         with (Path(folder) / "log").open("w+") as log, running(root, image, log=log) as container:
@@ -85,9 +88,8 @@ def checked(container: Container) -> Iterator[str]:
     yield "`ocella doctor` finds nothing to fix"
     compare_answers(container)
     yield f"{MODEL} answers a client outside as the package does offline"
-    code = container.stop(timeout_s=STOP_S)
-    hold(code == 0, f"{container.image.stop_signal} must end the server with 0, got {code}")
-    yield f"{container.image.stop_signal} stops it in order"
+    stop_under_requests(container)
+    yield f"{container.image.stop_signal} under requests ends it with 0, and loses none that was taken in"
 
 
 def wait_until_healthy(container: Container) -> float:
@@ -119,6 +121,18 @@ def compare_answers(container: Container) -> None:
             got["label"] == wanted["label"] and abs(got["score"] - wanted["score"]) < SCORE_TOLERANCE,
             f"the server must answer {wanted}, got {got}",
         )
+
+
+def stop_under_requests(container: Container) -> None:
+    """Stop it while a client asks: every request is answered until the first that is refused as UNAVAILABLE."""
+    ask = [sys.executable, "-m", "deploy.image.caller", "127.0.0.1:8001", MODEL, str(PROJECT / SAMPLE)]
+    with container.start_beside(ask) as caller:
+        assert caller.stdout is not None
+        hold(caller.stdout.readline() == "asking\n", "the client beside must get its first answer")
+        code = container.stop(timeout_s=STOP_S)
+        outcome = caller.stdout.readline().strip()
+    hold(code == 0, f"{container.image.stop_signal} must end the server with 0, got {code}")
+    hold(outcome == "stopped", f"no request that was taken in may be lost by a stop, got {outcome}")
 
 
 def holds_no_build_tools(root: Path) -> None:
