@@ -103,6 +103,10 @@ def test_the_pod_may_nothing_that_it_does_not_need():
     assert pod()["automountServiceAccountToken"] is False
 
 
+def test_kubernetes_sets_no_variables_that_the_server_would_take_for_settings():
+    assert pod()["enableServiceLinks"] is False
+
+
 def test_the_pods_user_is_that_of_the_image():
     image = image_of(read_stages((ROOT / "Dockerfile").read_text())[-1])
     security = pod()["securityContext"]
