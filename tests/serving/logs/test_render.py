@@ -9,7 +9,7 @@ from serving.logs.render import render_colored, render_console, render_json
 
 VALUES = st.one_of(st.text(max_size=40), st.integers(-(2**53), 2**53), st.booleans(), st.floats(0, 1e6))
 FIELDS = st.lists(st.tuples(st.sampled_from("abcdefgh"), VALUES), max_size=8, unique_by=lambda pair: pair[0])
-HOSTILE = ['a\nlevel=error', 'x" y=1', "\x1b[2J", "\u2028", "\x85", "\r", 'é="', "\ud800"]
+HOSTILE = ["a\nlevel=error", 'x" y=1', "\x1b[2J", "\u2028", "\x85", "\r", 'é="', "\ud800"]
 
 
 @given(FIELDS, st.text(max_size=80))
