@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.errors import ImageTooLargeError, OcellaError, RecipeError
+from pipelines.errors import OcellaError, RecipeError
 
 if TYPE_CHECKING:
     from export.foreign.triton_config import TritonConfig
@@ -51,8 +51,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "tune": ("serving.tune.cli", "tune", "search the deploy.toml that answers most within a latency"),
     "faces": ("serving.faces_cli", "faces_app", "enrol people once, verify 1:1, identify 1:K, calibrate"),
     "token": ("serving.security.cli", "token", "make a token for a server that asks who calls"),
-    "models": ("serving.cli", "models", "list what a server serves"),
-    "health": ("serving.cli", "health", "exit with 0 when a server, or one of its models, is ready"),
+    "models": ("serving.ask_cli", "models", "list what a server serves"),
+    "health": ("serving.ask_cli", "health", "exit with 0 when a server, or one of its models, is ready"),
     "doctor": ("serving.doctor.cli", "doctor", "say what this environment is, and what to fix before it serves"),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -324,12 +324,13 @@ def _answer_each(
     predictor: Predictor, images: Sequence[Path], *, draw: Path | None, quiet: bool
 ) -> Iterator[dict[str, Any]]:
     """Answer image by image; one that fails is named on stderr and the others go on, as where an overlay fails."""
+    from pipelines.image_file import read_image_file
     from pipelines.present import summary, to_json
 
     overlays = overlay_paths(images, draw) if draw else [None] * len(images)
     for image, overlay in zip(images, overlays, strict=True):
         try:
-            data = _read_image(image)
+            data = read_image_file(image)
             result = predictor.answer(data)
         except (OcellaError, OSError) as error:
             _fail(f"{image}: {_reason(error)}")
@@ -345,18 +346,6 @@ def _answer_each(
             row |= {"overlay": None, "error": f"overlay {overlay}: {_reason(error)}"}
             _fail(f"{image}: {row['error']}")
         yield row
-
-
-def _read_image(path: Path) -> bytes:
-    """A file's bytes; of one that is too large, or has no end, no more than it takes to know that."""
-    from pipelines.image import ImageLimits
-
-    limit = ImageLimits().max_bytes
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ImageTooLargeError(f"image has more than {limit:,} bytes, the limit")
-    return data
 
 
 def _reason(error: OcellaError | OSError) -> str:

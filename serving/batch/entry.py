@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from pipelines.errors import ImageTooLargeError
-from pipelines.image import ImageLimits
+from pipelines.image_file import read_image_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Entry:
 
 def file_entry(path: bytes, relative: bytes) -> Entry:
     """An entry of one file; one that is missing is found out when it is loaded."""
-    return Entry(name=path, relative=relative, stamp=stamp_of(path), load=partial(read_file, path))
+    return Entry(name=path, relative=relative, stamp=stamp_of(path), load=partial(read_image_file, path))
 
 
 def failing_entry(name: bytes, error: OSError) -> Entry:
@@ -69,19 +68,6 @@ def stamp_of(path: bytes) -> bytes:
     except OSError:
         return b""
     return b"%d:%d:%d" % (status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def read_file(path: bytes, *, limit: int = ImageLimits().max_bytes) -> bytes:
-    """A file's bytes; of one that is too large, or has no end, no more than it takes to know that."""
-    with open(path, "rb") as file:  # noqa: PTH123, as above
-        # Asked for the limit at once, Python would hold that much for each file, however small.
-        size = min(os.fstat(file.fileno()).st_size, limit)
-        data = file.read(size + 1)
-        if len(data) > size:  # it grew, or a pipe or a device has no size
-            data += file.read(limit + 1 - len(data))
-    if len(data) > limit:
-        raise ImageTooLargeError(f"image has more than {limit:,} bytes, the limit")
-    return data
 
 
 def portable(path: bytes) -> bytes:

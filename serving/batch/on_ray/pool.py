@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 MOST_CORES = 4  # of one actor, unless it is said: more share one copy of the weights, and one interpreter lock
+ANSWER_S = 5.0
 CHUNKS_AT_ONCE = 2  # in one actor: while one is computed the next is read
 
 
@@ -119,9 +121,9 @@ async def ray_pool(
     Raises MissingExtraError, PackageError, JobError.
     """
     find_package(package)  # before a cluster is started for nothing
+    if address and address != "auto":
+        _check_answers(address)
     ray = _ray()
-    if address and address.startswith("ray://"):
-        raise JobError(f"address must be that of a cluster that this machine is part of (host:port), got {address}")
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -143,6 +145,17 @@ def _ray() -> Any:
         raise MissingExtraError("--ray needs Ray: pip install 'ocella[ray]'") from missing
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _check_answers(address: str) -> None:
+    """Raise JobError unless something listens at ``host:port``; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise JobError(f"address must be auto, or host:port of a cluster that this machine is part of, got {address}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise JobError(f"{address} must be a Ray cluster, it did not answer: {error}") from error
 
 
 def _places(actors: int | None, cores: int | None) -> tuple[int, int]:

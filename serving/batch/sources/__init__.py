@@ -25,10 +25,12 @@ class Choices:
 
 
 Read = Callable[[bytes, Choices], Iterator[Entry]]
-BY_SUFFIX: Mapping[tuple[bytes, ...], Read] = {
+LISTS: Mapping[tuple[bytes, ...], Read] = {
     (b".txt", b".lst"): lambda path, _: listing.text(path),
     (b".csv",): lambda path, choices: listing.comma_separated(path, choices.column),
     (b".parquet", b".pq"): lambda path, choices: listing.parquet(path, choices.column),
+}
+HOLDERS: Mapping[tuple[bytes, ...], Read] = {
     (b".tar", b".tar.gz", b".tgz", b".tar.xz", b".tar.bz2"): lambda path, _: shard_tar.entries(path),
     (b".mp4", b".m4v", b".mov", b".avi", b".mkv", b".webm", b".mpg", b".mpeg"): (
         lambda path, choices: video.entries(path, choices.stride)
@@ -64,12 +66,24 @@ def _read(word: bytes, choices: Choices) -> Iterator[Entry]:
         return folder.entries(word)
     if not os.path.lexists(word):
         if pattern.MAGIC(word):
-            return pattern.entries(word)
+            return _matches(word, choices)
         raise JobError(f"{os.fsdecode(word)} must be a folder, a file or a pattern, there is none")
-    for suffixes, read in BY_SUFFIX.items():
-        if word.lower().endswith(suffixes):
-            return read(word, choices)
-    return iter([file_entry(word, os.path.basename(word))])  # noqa: PTH119
+    read = _reader(word, LISTS) or _reader(word, HOLDERS)
+    return read(word, choices) if read else iter([file_entry(word, os.path.basename(word))])  # noqa: PTH119
+
+
+def _matches(word: bytes, choices: Choices) -> Iterator[Entry]:
+    """What a pattern matches; a text beside images is a label or a note more often than a list, and is no image."""
+    for path, relative in pattern.paths(word):
+        read = _reader(path, HOLDERS)
+        if read:
+            yield from read(path, choices)
+        else:
+            yield file_entry(path, relative)
+
+
+def _reader(path: bytes, by_suffix: Mapping[tuple[bytes, ...], Read]) -> Read | None:
+    return next((read for suffixes, read in by_suffix.items() if path.lower().endswith(suffixes)), None)
 
 
 def _empty(word: bytes) -> str:

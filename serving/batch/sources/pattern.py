@@ -6,17 +6,17 @@ import glob
 import os
 from collections.abc import Iterator
 
-from serving.batch.entry import Entry, file_entry, portable
+from serving.batch.entry import portable
 
 MAGIC = glob.has_magic
 
 
-def entries(pattern: bytes) -> Iterator[Entry]:
-    """Each file that matches, whatever its suffix; ``**`` stands for any folders, as in Python's ``glob``."""
+def paths(pattern: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each file that matches, with its path behind the pattern's fixed folders; ``**`` as in Python's ``glob``."""
     fixed = _folder_before_magic(pattern)
     for path in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207, names are bytes
         if not os.path.isdir(path):  # noqa: PTH112
-            yield file_entry(path, portable(path[len(fixed) :]))
+            yield path, portable(path[len(fixed) :])
 
 
 def _folder_before_magic(pattern: bytes) -> bytes:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pipelines.image import decode_image
@@ -23,6 +24,7 @@ from tests.corpus import encode, picture
 
 LABELS = ("cat", "dog", "bird")
 DATA_FILES = ("results.jsonl", "errors.jsonl")
+VIDEO_FPS = 10
 
 
 def image(number: int, size_hw: tuple[int, int] = (24, 40)) -> bytes:
@@ -41,6 +43,17 @@ def image_folder(
         data = b"no image %d" % i if i in bad else image((equal or {}).get(i, i))
         (folder / f"{i:04}.png").write_bytes(data)
     return folder
+
+
+def video_file(path: Path, count: int) -> Path:
+    """``count`` frames of a square that moves, as motion JPEG."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), VIDEO_FPS, (64, 48))
+    for i in range(count):
+        frame = np.full((48, 64, 3), 40, np.uint8)
+        frame[10:30, i : i + 20] = (0, 128, 255)
+        writer.write(frame)
+    writer.release()
+    return path
 
 
 def _f32(values: Any) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_json_is_one_document_on_standard_output(
         (["{folder}", "--model", "{classes}", "--out", "{out}", "--format", "xml"], 2, "must be one of jsonl"),
         (["{folder}", "--model", "{classes}", "--out", "{out}", "--server", "nowhere"], 2, "must be host:port"),
         (["{folder}", "--out", "{out}"], 2, "--model"),
+        (
+            ["{folder}", "--model", "{classes}", "--out", "{out}", "--ray", "--address", "127.0.0.1:1"],
+            1,
+            "a Ray cluster",
+        ),
+        (
+            ["{folder}", "--model", "{classes}", "--out", "{out}", "--ray", "--address", "ray://h:1"],
+            1,
+            "must be auto, or",
+        ),
+        (["{folder}", "--model", "{nothing}", "--out", "{out}", "--ray"], 1, "must be a package folder"),
+        (
+            ["{folder}", "--model", "m", "--out", "{out}", "--ray", "--server", "h:1"],
+            2,
+            "must be given without --server",
+        ),
+        (["{folder}", "--model", "{classes}", "--out", "{out}", "--cores", "2"], 2, "must be given with --ray"),
     ],
 )
 def test_a_mistake_is_named_and_has_its_exit_code(
@@ -86,6 +104,18 @@ def test_a_mistake_is_named_and_has_its_exit_code(
     if code == 1:
         assert error.count("\n") == 1
         assert error.startswith("error: ")
+
+
+def test_without_ray_its_extra_is_named(
+    tmp_path: Path,
+    folder: Path,
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert batch(folder, "--model", folders["classes"], "--out", tmp_path / "out", "--ray") == 1
+    assert capsys.readouterr().err == "error: --ray needs Ray: pip install 'ocella[ray]'\n"
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]):

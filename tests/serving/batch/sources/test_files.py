@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from pyarrow import parquet
 
 from serving.batch.errors import EmptySourceError, JobError
 from serving.batch.sources import Choices, Sources
-from tests.serving.batch.jobs import image, image_folder, rows, run
+from tests.serving.batch.jobs import image, image_folder, rows, run, video_file
 
 
 def names(*words: Path | str | bytes, **choices: object) -> list[str]:
@@ -101,6 +102,16 @@ def test_a_pattern_gives_what_it_matches_in_order_whatever_the_suffix(tmp_path: 
     assert names(f"{tmp_path}/**/*.png") == [
         f"{tmp_path}/{name}" for name in ("a.png", "b.png", "d/e.png", "d/f/g.png")
     ]
+
+
+def test_shards_and_videos_that_a_pattern_matches_are_opened_and_texts_are_not(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 2)
+    with tarfile.open(folder / "shard-0.tar", "w") as tar:
+        tar.add(folder / "0001.png", arcname="7.png")
+    video_file(folder / "clip.avi", 2)
+    (folder / "notes.txt").write_text("0000.png\n")
+    found = [name.removeprefix(f"{folder}/") for name in names(f"{folder}/*")]
+    assert found == ["0000.png", "0001.png", "clip.avi#frame=0", "clip.avi#frame=1", "notes.txt", "shard-0.tar#7.png"]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path):

@@ -6,26 +6,17 @@ from hashlib import sha256
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from serving.batch.sources.video import encode_bmp
-from tests.serving.batch.jobs import FakeEngine, data_files, rows, run
+from tests.serving.batch.jobs import VIDEO_FPS, FakeEngine, data_files, rows, run, video_file
 
-NUM_FRAMES, FPS = 24, 10
+NUM_FRAMES, FPS = 24, VIDEO_FPS
 
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """A square that moves, as motion JPEG."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (64, 48))
-    for i in range(NUM_FRAMES):
-        frame = np.full((48, 64, 3), 40, np.uint8)
-        frame[10:30, i : i + 20] = (0, 128, 255)
-        writer.write(frame)
-    writer.release()
-    return path
+    return video_file(tmp_path / "clip.avi", NUM_FRAMES)
 
 
 def frames_one_by_one(path: Path) -> list[bytes]:
