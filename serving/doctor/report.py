@@ -38,7 +38,7 @@ def rows(facts: Facts) -> dict[str, str]:
         "providers": ", ".join(facts.providers) or "none",
         "gpu": _gpu(facts.gpus, facts.onnxruntime_cuda),
         **_plan(facts),
-        "memory": f"{_mebibytes(facts.memory_bytes)} available, cgroup limit {_mebibytes(facts.memory_limit_bytes)}",
+        "memory": f"{_mebibytes(facts.memory_bytes, 'unknown how much')} available, cgroup limit {_mebibytes(facts.memory_limit_bytes, 'none')}",
         "open files": f"{soft} (at most {hard})",
         "shared memory": "no /dev/shm" if shared is None else f"{shared // MIB:,} MiB free",
         "temporary files": _folder(facts.temporary),
@@ -102,8 +102,8 @@ def _gpu(gpus: Gpus, built_for: str) -> str:
     return f"{devices}, driver {gpus.driver}{runs}{wants}"
 
 
-def _mebibytes(count: int | None) -> str:
-    return "none" if count is None else f"{count // MIB:,} MiB"
+def _mebibytes(count: int | None, unsaid: str) -> str:
+    return unsaid if count is None else f"{count // MIB:,} MiB"
 
 
 def _folder(folder: Folder) -> str:

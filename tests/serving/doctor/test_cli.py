@@ -52,6 +52,10 @@ def test_text_says_when_nothing_must_be_fixed():
     assert to_text(facts, findings(facts)).endswith("nothing must be fixed")
 
 
+def test_what_the_system_does_not_say_is_not_said_to_be_none():
+    assert "unknown how much available" in rows(environment(memory_bytes=None))["memory"]
+
+
 def test_json_holds_findings_and_numbers_without_infinities():
     facts = environment(memory_bytes=0)
     document = json.loads(json.dumps(to_json(facts, findings(facts)), allow_nan=False))
