@@ -13,6 +13,8 @@ from serving.threads import Threads
 # A replay is slow where its fastest row takes so many times what it took at load, and so long at least. Requests beside
 # it slow it down, too: it is said, and nothing follows from it.
 SLOW_TIMES, SLOW_S = 10.0, 1.0
+# A third of the weight of a thread that serves: less disturbs requests, but might not end in time on a full server.
+NICENESS = 5
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ class Judge:
     async def verdict(self, entry: Entry) -> str:
         """What is wrong, in words fit for clients; empty where all is well."""
         name, version = entry.key
-        threads = Threads(1, name=f"canary-{name}-{version}")
+        threads = Threads(1, name=f"canary-{name}-{version}", niceness=NICENESS)
         meter = entry.served.meter
         try:
             async with asyncio.timeout(self._timeout_s):
