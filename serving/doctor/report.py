@@ -38,7 +38,7 @@ def rows(facts: Facts) -> dict[str, str]:
         "providers": ", ".join(facts.providers) or "none",
         "gpu": _gpu(facts.gpus, facts.onnxruntime_cuda),
         **_plan(facts),
-        "memory": f"{_mebibytes(facts.memory_bytes, 'unknown how much')} available, cgroup limit {_mebibytes(facts.memory_limit_bytes, 'none')}",
+        "memory": _memory(facts),
         "open files": f"{soft} (at most {hard})",
         "shared memory": "no /dev/shm" if shared is None else f"{shared // MIB:,} MiB free",
         "temporary files": _folder(facts.temporary),
@@ -100,6 +100,11 @@ def _gpu(gpus: Gpus, built_for: str) -> str:
     runs = f", CUDA up to {gpus.cuda[0]}.{gpus.cuda[1]}" if gpus.cuda else ""
     wants = f"; onnxruntime is built for CUDA {built_for}" if built_for else ""
     return f"{devices}, driver {gpus.driver}{runs}{wants}"
+
+
+def _memory(facts: Facts) -> str:
+    limit = _mebibytes(facts.memory_limit_bytes, "none")
+    return f"{_mebibytes(facts.memory_bytes, 'unknown how much')} available, cgroup limit {limit}"
 
 
 def _mebibytes(count: int | None, unsaid: str) -> str:
