@@ -29,7 +29,7 @@ from serving.rest.openapi import describe
 from serving.rest.parts import Endpoint, RestParts
 from serving.rest.reply import Reply, document_reply, failure_reply
 from serving.security.access import Access
-from serving.security.connections import limited_protocol
+from serving.security.connections import HEADERS_S, limited_protocol
 from serving.security.limits import PerClient
 from serving.security.roles import Door, Role
 from serving.settings import is_loopback
@@ -143,7 +143,13 @@ class HttpServer:
     """Serves an app on a bound socket inside the running loop; an async context manager."""
 
     def __init__(
-        self, app: Starlette, listener: socket.socket, *, connections: PerClient, tls: ssl.SSLContext | None = None
+        self,
+        app: Starlette,
+        listener: socket.socket,
+        *,
+        connections: PerClient,
+        tls: ssl.SSLContext | None = None,
+        headers_s: float = HEADERS_S,
     ) -> None:
         """Serve once it is entered.
 
@@ -152,13 +158,14 @@ class HttpServer:
             listener: bound, listening.
             connections: counts those of each address.
             tls: encrypts; ``None``: nothing is encrypted.
+            headers_s: longest time until a request's headers have come.
         """
         self.address = _address(listener)
         self._listener = listener
         config = uvicorn.Config(
             app,
             access_log=False,
-            http=limited_protocol(connections),
+            http=limited_protocol(connections, headers_s=headers_s),
             lifespan="off",
             log_config=None,
             log_level="warning",

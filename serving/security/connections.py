@@ -17,7 +17,7 @@ from serving.status import failure_of
 HEADERS_S = 10.0
 
 
-def limited_protocol(connections: PerClient, *, headers_s: float = HEADERS_S) -> type[asyncio.Protocol]:
+def limited_protocol(connections: PerClient, *, headers_s: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol for connections that are counted by ``connections``."""
 
     class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # h11 or httptools, as is installed

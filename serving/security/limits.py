@@ -49,6 +49,10 @@ class RateLimit:
         # When each client's bucket is full again; a time that has passed says that it is (GCRA, ATM Forum TM 4.0).
         self._full_at: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        """Clients that are remembered."""
+        return len(self._full_at)
+
     def take(self, client: str) -> None:
         """Count one request of a client; raises OverloadedError where it asked too often."""
         now = self._clock()
@@ -73,6 +77,10 @@ class PerClient:
         self._what = what
         self._most = most
         self._open: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Clients that have something open."""
+        return len(self._open)
 
     def enter(self, client: str) -> None:
         """Count one more until ``leave``; raises OverloadedError where there is no room."""

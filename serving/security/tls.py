@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import grpc
 from serving.security.signature import Signature, signature_of
 from serving.settings import StartError
 
+# A handshake of TLS takes two moves of each side.
+_MOST_MOVES = 10
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +77,11 @@ class Tls:
         self._seen = self._signatures()
         self._identity = self._given_to_grpc = load_identity(files)
         _log.info("%s is valid until %s", files.certificate, self._identity.valid_until)
+
+    @property
+    def current(self) -> Identity:
+        """What new connections are shown."""
+        return self._identity
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Credentials of a gRPC port, which ask here at each handshake."""
@@ -171,15 +179,16 @@ def _prove(server: ssl.SSLContext, certificate: bytes, files: TlsFiles) -> str:
 
 
 def _shake_hands(client: ssl.SSLObject, server: ssl.SSLObject) -> None:
-    """Let both sides move in turn until both are done."""
+    """Let both sides move in turn until both are done; raises SSLError, also where they never are."""
     waiting = [client, server]
-    while waiting:
+    for _ in range(_MOST_MOVES):
         for side in tuple(waiting):
-            try:
+            with suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            waiting.remove(side)
+                waiting.remove(side)
+        if not waiting:
+            return
+    raise ssl.SSLError("the handshake does not end")
 
 
 def _reason(error: Exception) -> str:
@@ -187,5 +196,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
+        return (error.reason or "it holds no such PEM").lower().replace("_", " ")
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)

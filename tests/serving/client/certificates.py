@@ -27,8 +27,8 @@ class Authority:
             *("-subj", f"/CN={name}", "-out", self._own[0], "-keyout", self._own[1]),
         )
 
-    def sign(self, name: str, alternative: str) -> Signed:
-        """A certificate for ``alternative`` (``DNS:host`` or ``IP:address``)."""
+    def sign(self, name: str, alternative: str, *, days: int = 2) -> Signed:
+        """A certificate for ``alternative`` (``DNS:host`` or ``IP:address``); with days below 0 it has expired."""
         signed = Signed(self._path(name, "crt"), self._path(name, "key"))
         request, extension = self._path(name, "csr"), self._path(name, "ext")
         extension.write_text(f"subjectAltName={alternative}\n")
@@ -38,7 +38,7 @@ class Authority:
         )
         _openssl(
             *("x509", "-req", "-in", request, "-CA", self._own[0], "-CAkey", self._own[1], "-CAcreateserial"),
-            *("-days", "2", "-extfile", extension, "-out", signed.certificate),
+            *("-days", str(days), "-extfile", extension, "-out", signed.certificate),
         )
         return signed
 

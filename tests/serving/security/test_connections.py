@@ -1,0 +1,85 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from serving.http_server import HttpServer
+from serving.ports import bind
+from serving.security.limits import PerClient
+from tests.serving.servers import PATIENCE_S
+
+ASK = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"
+
+
+async def echo(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(await request.body())
+
+
+@pytest.fixture
+async def connections() -> PerClient:
+    return PerClient("connections", 2)
+
+
+@pytest.fixture
+async def address(connections: PerClient) -> AsyncIterator[tuple[str, int]]:
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])])
+    listener = bind("127.0.0.1", 0, protocol="HTTP")
+    async with HttpServer(app, listener, connections=connections, headers_s=0.2):
+        yield listener.getsockname()
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", b"POST / HTTP/1.1\r\nhost: a\r\n"])
+async def test_a_connection_whose_headers_do_not_come_is_ended(address: tuple[str, int], sent: bytes):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(sent)
+    assert await read_all(reader) == b""
+    writer.close()
+
+
+async def test_a_connection_whose_next_headers_stop_is_ended(address: tuple[str, int]):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(ASK)
+    assert b"200 OK" in await reader.readuntil(b"abc")
+    writer.write(ASK[:20])
+    assert await read_all(reader) == b""
+    writer.close()
+
+
+async def test_a_body_may_take_longer_than_headers(address: tuple[str, int]):
+    reader, writer = await asyncio.open_connection(*address)
+    slow, ended = await asyncio.open_connection(*address)
+    ended.write(b"POST")
+    writer.write(ASK[:-1])
+    assert await read_all(slow) == b""  # the patience with the other's headers is over
+    writer.write(ASK[-1:])
+    assert b"200 OK" in await reader.readuntil(b"abc")
+    for each in (writer, ended):
+        each.close()
+
+
+async def test_a_connection_too_many_is_told_and_ended(address: tuple[str, int], connections: PerClient):
+    open_ones = [await asyncio.open_connection(*address) for _ in range(2)]
+    for reader, writer in open_ones:
+        writer.write(ASK)
+        assert b"200 OK" in await reader.readuntil(b"abc")
+    reader, writer = await asyncio.open_connection(*address)
+    answer = await read_all(reader)
+    assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\n")
+    assert b'"message":"a client may have 2 connections open, this one has"' in answer
+    for each in (writer, *(writer for _, writer in open_ones)):
+        each.close()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(connections):
+            await asyncio.sleep(0)
