@@ -102,6 +102,8 @@ def serve(
 
     Example: ocella serve --models ~/.cache/ocella/models --port 8001 --http-port 8000
     """
+    if address is not None and not ray:
+        raise typer.BadParameter("--address must come with --ray, got it alone")
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines repeat our errors; before it is imported
     with _not_collecting():
         from serving.settings import read_settings

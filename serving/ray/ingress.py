@@ -31,6 +31,7 @@ from serving.ray.overview import Overview
 from serving.ray.plan import router_digest
 from serving.ray.replica import ended, own_name
 from serving.ray.router import Router
+from serving.ray.scoped import Scoped
 from serving.ray.standing import Standing
 from serving.ray.streams import Streams
 from serving.ray.watch import Watch
@@ -44,7 +45,7 @@ WRITTEN_OUT = frozenset({"PredictStream", "PredictTiles", "ModelStreamInfer"})
 FACES = tuple(method.name for method in faces_pb2.DESCRIPTOR.services_by_name["Faces"].methods)
 
 
-class Ingress:
+class Ingress(Scoped):
     """A deployment's class: Ray calls the method that has the gRPC method's name, and ``__call__`` for HTTP."""
 
     async def __init__(self, settings: Mapping[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
@@ -106,11 +107,6 @@ class Ingress:
         """Health, now and at each change."""
         async for answer in self._health.Watch(HealthCheckRequest.FromString(question.data), HandedCall(question)):
             yield Raw(answer.SerializeToString())
-
-    async def __del__(self) -> None:
-        """End in order; Ray awaits it, once nothing is inside."""
-        if scope := getattr(self, "_scope", None):
-            await scope.aclose()
 
     async def statuses(self) -> tuple[ModelStatus, ...]:
         """Every known model version, for whoever deployed them."""

@@ -25,13 +25,14 @@ from serving.ray.board import telling
 from serving.ray.call import HandedCall, Outlet, RefusedError
 from serving.ray.messages import Outcome, Question, WebReply, WebRequest
 from serving.ray.names import BOARD, DEPLOYMENT
+from serving.ray.scoped import Scoped
 from serving.ray.web import answer_web
 from serving.rest.parts import RestParts
 from serving.settings import Settings, StartError
 from serving.vision import Vision, VisionParts
 
 
-class Replica:
+class Replica(Scoped):
     """A deployment's class; Ray builds it, asks after its health, and lets go of it once nothing is inside."""
 
     async def __init__(self, settings: Mapping[str, Any], cores: int, digest: str) -> None:  # type: ignore[misc]  # Ray awaits it
@@ -62,6 +63,7 @@ class Replica:
             self._web = build_app(probes, rest, allowed_hosts=allowed_hosts(told.host))
             told_of = asyncio.create_task(telling(board, own_name(), self._metrics))
             stack.push_async_callback(ended, told_of)
+            stack.callback(core.catalog.drain)
             self._scope = stack.pop_all()
 
     async def unary(self, method: str, question: Question) -> Outcome:
@@ -109,12 +111,6 @@ class Replica:
         if not self._core.catalog.is_serving(""):
             reasons = "; ".join(status.reason for status in self._core.catalog.statuses() if not status.ready)
             raise ModelNotReadyError(f"the model does not answer: {reasons}")
-
-    async def __del__(self) -> None:
-        """End in order; Ray awaits it, once nothing is inside."""
-        if scope := getattr(self, "_scope", None):  # there is none where the load failed
-            self._core.catalog.drain()
-            await scope.aclose()
 
     def _handler(self, method: str) -> Any:
         """The handler of a method, as the server has it."""

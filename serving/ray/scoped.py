@@ -1,0 +1,21 @@
+"""How what Ray builds ends in order: Ray awaits what ``__del__`` returns, once nothing is inside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+
+
+class Scoped:
+    """Holds what must be ended; a subclass puts it into ``_scope`` once all of it has begun."""
+
+    _scope: AsyncExitStack | None = None
+
+    async def close(self) -> None:
+        """End it, once."""
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            await scope.aclose()
+
+    def __del__(self) -> Awaitable[None] | None:
+        return self.close() if self._scope is not None else None

@@ -1,0 +1,230 @@
+"""``ocella serve --ray`` on a cluster of one machine: the same answers and codes, whatever becomes of its replicas."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'ocella[ray]'")
+
+from pipelines.errors import (
+    ImageDecodeError,
+    InvalidRequestError,
+    ModelNotReadyError,
+    NotOfferedError,
+    OcellaError,
+    UnknownModelError,
+)
+from pipelines.types import identical
+from protos.oip import infer_pb2, metadata_pb2
+from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
+from serving.client import Prediction, VisionClient
+from serving.ray.names import ROUTER, app_of
+from serving.wire import STATUS_DETAILS_KEY
+from tests.builders import classification_head
+from tests.graphs import classifier_graph
+from tests.packages import edit_manifest, make_package
+from tests.serving.ray.clusters import Asking, RunningCluster, choose, running_cluster
+from tests.serving.servers import PATIENCE_S, Offline
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # what Ray does with sockets, threads and files is Ray's
+]
+MODELS = ("classes", "things", "masks", "vectors")
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@pytest.fixture(scope="module")
+def own_repository(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """Four models that load, one of them twice, and one that does not."""
+    root = tmp_path_factory.mktemp("ray") / "repository"
+    shutil.copytree(repository, root)
+    for model in MODELS:
+        choose(root, model, 2 if model == "classes" else 1)
+    folder = make_package(root / "broken" / "1", name="broken")
+    edit_manifest(folder, lambda raw: raw["labels"].reverse(), reseal=False)
+    choose(root, "broken", 1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cluster(own_repository: Path) -> Iterator[RunningCluster]:
+    with running_cluster(own_repository) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def client(cluster: RunningCluster) -> Iterator[VisionClient]:
+    with VisionClient(cluster.grpc, timeout_s=PATIENCE_S) as client:
+        yield client
+
+
+def get(cluster: RunningCluster, path: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(f"http://{cluster.http}{path}", body, {"content-type": "image/png"})
+    with OPENER.open(request, timeout=PATIENCE_S) as answer:
+        return answer.read().decode()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_answers_equal_the_offline_results_to_the_bit(
+    client: VisionClient, offline: Offline, photos: list[bytes], model: str
+):
+    for image in photos[:4]:
+        assert identical(client.predict(model, image).result, offline(model, image))
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "error", "said"),
+    [
+        ("cats", {}, UnknownModelError, "no model is called 'cats'"),
+        ("things", {"version": 7}, UnknownModelError, r"version of things must be among \[1\] or 0, got 7"),
+        ("classes", {"iou_threshold": 0.5}, InvalidRequestError, "iou_threshold does not apply to classification"),
+        ("broken", {}, ModelNotReadyError, "recipe changed"),
+    ],
+)
+def test_errors_keep_their_kind_and_words(
+    client: VisionClient,
+    photos: list[bytes],
+    model: str,
+    arguments: dict[str, Any],
+    error: type[OcellaError],
+    said: str,
+):
+    with pytest.raises(error, match=said):
+        client.predict(model, photos[0], **arguments)
+
+
+def test_what_is_no_image_is_refused_with_code_and_details(cluster: RunningCluster, client: VisionClient):
+    with pytest.raises(ImageDecodeError):
+        client.predict("classes", b"nothing")
+    with grpc.insecure_channel(cluster.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/ocella.v1.Vision/Predict")(b"\x0a\x07classes", timeout=PATIENCE_S)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert STATUS_DETAILS_KEY in dict(caught.value.trailing_metadata())
+
+
+def test_a_stream_is_answered_in_order_with_a_bad_image_in_band(
+    client: VisionClient, offline: Offline, photos: list[bytes]
+):
+    images = [*photos[:3], b"nothing", photos[3]]
+    answers = list(client.predict_stream("classes", images))
+    assert [type(answer) for answer in answers] == [Prediction, Prediction, Prediction, ImageDecodeError, Prediction]
+    for image, answer in zip(images, answers, strict=True):
+        assert isinstance(answer, ImageDecodeError) or identical(answer.result, offline("classes", image))
+
+
+def test_tiles_come_one_by_one_and_the_merged_result_last(client: VisionClient, photos: list[bytes]):
+    tiles = list(client.predict_tiles("things", photos[4]))
+    assert [tile.merged for tile in tiles] == [False] * (len(tiles) - 1) + [True]
+
+
+def test_the_open_inference_protocol_answers_the_same(cluster: RunningCluster, offline: Offline, photos: list[bytes]):
+    with grpc.insecure_channel(cluster.grpc) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        request = infer_pb2.ModelInferRequest(model_name="vectors")
+        request.inputs.add(name="image", datatype="BYTES", shape=[1])
+        request.raw_input_contents.append(len(photos[0]).to_bytes(4, "little") + photos[0])
+        answer = stub.ModelInfer(request, timeout=PATIENCE_S)
+        names = [output.name for output in answer.outputs]
+        assert answer.model_name == "vectors"
+        assert answer.raw_output_contents[names.index("embedding")] == offline("vectors", photos[0]).vector.tobytes()
+        assert next(iter(stub.ModelStreamInfer(iter([request])))).infer_response.model_name == "vectors"
+        assert stub.ServerReady(metadata_pb2.ServerReadyRequest(), timeout=PATIENCE_S).ready
+        assert not stub.ModelReady(metadata_pb2.ModelReadyRequest(name="broken"), timeout=PATIENCE_S).ready
+        assert stub.ModelMetadata(metadata_pb2.ModelMetadataRequest(name="things"), timeout=PATIENCE_S).inputs
+
+
+def test_health_knows_which_models_answer(client: VisionClient):
+    client.wait_ready()
+    client.wait_ready("classes")
+    assert not client.is_ready("broken")
+    with pytest.raises(UnknownModelError):
+        client.is_ready("cats")
+
+
+def test_models_are_listed_with_why_one_does_not_answer(client: VisionClient):
+    known = {status.name: status for status in client.list_models()}
+    assert {name for name, status in known.items() if status.ready} == set(MODELS)
+    assert "recipe changed" in known["broken"].reason
+
+
+def test_galleries_of_faces_are_refused_in_one_sentence(client: VisionClient):
+    with pytest.raises(NotOfferedError, match="galleries of faces live in one server"):
+        client.list_people("vectors")
+
+
+def test_http_has_probes_models_and_predictions(cluster: RunningCluster, photos: list[bytes]):
+    assert get(cluster, "/healthz") == "ok\n"
+    assert json.loads(get(cluster, "/readyz")) == {"ready": True, "models_ready": 4, "models_not_ready": 1}
+    assert len(json.loads(get(cluster, "/v1/models"))["models"]) == 5
+    predicted = json.loads(get(cluster, "/v1/models/classes:predict", photos[0]))
+    assert predicted["predictions"][0]["result"]["task"] == "classification"
+
+
+def test_one_scrape_has_the_metrics_of_all_replicas(cluster: RunningCluster, client: VisionClient, photos: list[bytes]):
+    line = 'ocella_requests_total{code="OK",method="Predict",model="classes",version="1"}'
+
+    def counted() -> float:
+        return sum(float(one.split()[-1]) for one in get(cluster, "/metrics").splitlines() if one.startswith(line))
+
+    before = counted()
+    for _ in range(20):
+        client.predict("classes", photos[0])
+    end = time.monotonic() + PATIENCE_S
+    while (now := counted()) < before + 20 and time.monotonic() < end:  # replicas tell of themselves each second
+        pass
+    assert now == before + 20
+
+
+def test_a_replica_that_dies_costs_no_request(cluster: RunningCluster, photos: list[bytes]):
+    with Asking(lambda client: client.predict("classes", photos[0]), cluster.grpc) as asking:
+        assert len(cluster.replicas_of(app_of("classes"))) == 2
+        cluster.kill_one_of(app_of("classes"))
+        asking.wait_for_more(30)
+    assert asking.errors == []
+
+
+def test_a_router_that_dies_costs_no_request(cluster: RunningCluster, photos: list[bytes]):
+    with Asking(lambda client: client.predict("classes", photos[0]), cluster.grpc) as asking:
+        cluster.kill_one_of(ROUTER)
+        asking.wait_for_more(30)
+    assert asking.errors == []
+
+
+def test_a_new_version_takes_over_without_a_failed_request_and_leaves_the_other_models_alone(
+    cluster: RunningCluster, own_repository: Path, photos: list[bytes]
+):
+    others = cluster.replicas_of(app_of("things")).keys()
+    make_package(
+        own_repository / "classes" / "2",
+        graph=classifier_graph(seed=7),
+        head=classification_head(),
+        name="classes",
+        version=2,
+    )
+    with Asking(lambda client: client.predict("classes", photos[0]).version, cluster.grpc) as asking:
+        status = cluster.deploy()["classes"]
+        asking.wait_for_more(5)
+    assert asking.errors == []
+    assert (status.version, status.ready) == (2, True)
+    assert asking.answers[0] == 1
+    assert asking.answers[-1] == 2
+    assert cluster.replicas_of(app_of("things")).keys() == others
+
+
+def test_a_model_whose_folder_is_gone_is_not_served_any_more(
+    cluster: RunningCluster, client: VisionClient, own_repository: Path, photos: list[bytes]
+):
+    shutil.rmtree(own_repository / "masks")
+    assert "masks" not in cluster.deploy()
+    with pytest.raises(UnknownModelError):
+        client.predict("masks", photos[0])
