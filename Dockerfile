@@ -26,11 +26,13 @@ LABEL org.opencontainers.image.title="Ocella" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.revision="${REVISION}"
+# Nobody becomes somebody else inside: the base's set-uid programs (su, mount, passwd) lose that bit.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/log/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin ocella \
-    && mkdir /models
+    && mkdir /models \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /opt/ocella /opt/ocella
 # With RUNTIME=gpu the CUDA libraries come with the wheels; the driver comes from the host (docker run --gpus all).
 ENV PATH=/opt/ocella/bin:/usr/local/bin:/usr/bin:/bin \

@@ -82,4 +82,4 @@ serve: $(STAMPS)/$(RUNTIME)-import
 	$(BIN)/python examples/tour.py --out out --keep
 
 image:
-	docker build --build-arg RUNTIME=$(RUNTIME) --tag ocella:$(RUNTIME) .
+	docker build --build-arg RUNTIME=$(RUNTIME) --build-arg REVISION=$(shell git rev-parse HEAD) --tag ocella:$(RUNTIME) .

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISGID, S_ISUID
 
 from deploy.image.build import Building, run
 from deploy.image.container import Container, running
@@ -59,6 +60,7 @@ def prove(*, arguments: dict[str, str], cache: Path, say: Callable[[str], None])
         root = roots[stages[-1].name]
         image = image_of(stages[-1])
         holds_no_build_tools(root)
+        nobody_becomes_another(root)
         with (Path(folder) / "log").open("w+") as log, running(root, image, log=log) as container:
             try:
                 for line in checked(container):
@@ -140,6 +142,13 @@ def holds_no_build_tools(root: Path) -> None:
     folders = [root / name for name in ("usr/bin", "usr/local/bin", "opt/ocella/bin")]
     found = [tool for tool in NOT_INSIDE for folder in folders if (folder / tool).exists()]
     hold(not found, f"the image must hold no build tools, got {', '.join(found)}")
+
+
+def nobody_becomes_another(root: Path) -> None:
+    """Raise ProofError where a program runs with rights of its owner or group."""
+    programs = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    found = [str(path.relative_to(root)) for path in programs if path.stat().st_mode & (S_ISUID | S_ISGID)]
+    hold(not found, f"no program may change its user, got {', '.join(found)}")
 
 
 def sizes_of(root: Path) -> Sizes:
