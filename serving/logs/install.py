@@ -30,7 +30,7 @@ class QueuedHandler(logging.Handler):
         try:
             if isinstance(record, TrailRecord):
                 self._writer.put_later(entry_of_trail, record.trail)
-            else:
+            elif not is_departure(record):
                 self._writer.put(entry_of(record))
         except Exception:  # noqa: BLE001, as logging does: a bad line must not end what it tells of
             self.handleError(record)
@@ -70,6 +70,15 @@ def logging_to_stderr(
             stack.enter_context(caught.reading(writer))
         stack.enter_context(_records_to(writer, logging.getLevelNamesMapping()[level.upper()]))
         yield writer
+
+
+def is_departure(record: logging.LogRecord) -> bool:
+    """Whether gRPC reports as an error, with a traceback, that a client left before its refusal could be sent.
+
+    The request has a line of its own; nothing is broken.
+    """
+    kind = record.exc_info[0] if record.exc_info else None
+    return record.name.startswith("grpc.") and kind is not None and kind.__name__ == "ExecuteBatchError"
 
 
 @contextmanager

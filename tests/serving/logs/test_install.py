@@ -94,6 +94,18 @@ def test_an_events_fields_and_a_traceback_stand_beside_the_words(monkeypatch: py
     assert row["traceback"].splitlines()[-1] == "KeyError: 'broken\\nin two'"
 
 
+@pytest.mark.parametrize(("kind", "written"), [("ExecuteBatchError", 0), ("InternalError", 1)])
+def test_a_client_that_left_before_its_refusal_was_sent_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, kind: str, written: int
+):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    error = type(kind, (Exception,), {})("raised in core")
+    with logging_to_stderr(log_format="json", level="info"):
+        logging.getLogger("grpc._cython.cygrpc").error("in a servicer method", exc_info=error)
+    assert len(stream.getvalue().splitlines()) == written
+
+
 def test_loggings_own_settings_come_back(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     root, ours = logging.getLogger(), logging.getLogger("serving")
