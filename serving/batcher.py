@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from pipelines.errors import DeadlineExceededError
-from pipelines.types import AnyArray
 from serving.admission import Admission, Bounds, Place
 from serving.estimate import ServiceTimes
 from serving.executor import Parts, Run
-from serving.fairness import FairQueue, Priority
-from serving.rows import BatchKey, Rows
+from serving.rows import PartOutputs, Rows
+from serving.waiting import Entry, UnderWay, Waiting
 
 T = TypeVar("T")
 MAX_BYTES = 256 * 1024 * 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class BatchPolicy:
         max_delay_ms: longest time that a row waits for others while a slot is free.
         max_queue: rows that may be inside beyond the ``slots * max_size`` that can run.
         max_queue_bytes: of encoded images and tensors that may be inside.
-        shrink_arena: give a run's memory back after a run that nothing waits behind.
+        shrink_idle_s: give the memory that runs took back once no request was inside for so long; ``None``: keep it.
     """
 
     slots: int
@@ -39,7 +39,7 @@ class BatchPolicy:
     max_delay_ms: float
     max_queue: int
     max_queue_bytes: int = MAX_BYTES
-    shrink_arena: bool = False
+    shrink_idle_s: float | None = None
 
     @property
     def capacity(self) -> int:
@@ -58,6 +58,10 @@ class RunsBatches(Protocol):
         """Do on a run thread what holds a run in its middle."""
         ...
 
+    def shrink(self) -> asyncio.Future[None] | None:
+        """Give back the memory that runs took; ``None`` where there is nothing to give."""
+        ...
+
 
 class RunMeter(Protocol):
     """Told of each run; see ``serving.metrics.ModelMeter``."""
@@ -65,52 +69,6 @@ class RunMeter(Protocol):
     def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
         """A run is over; ``wasted_s``: its seconds by the share of its rows that nobody waits for any more."""
         ...
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PartOutputs:
-    """The outputs of a part's rows, batch axis first, and the seconds of the run that gave them."""
-
-    outputs: dict[str, AnyArray]
-    inference_s: float
-
-
-class _Entry:
-    """Rows of one place that wait, or run."""
-
-    __slots__ = ("answer", "key", "place", "rows", "since", "under_way")
-
-    def __init__(self, rows: Rows, place: Place, answer: asyncio.Future[PartOutputs], since: float) -> None:
-        self.rows, self.place, self.answer, self.since = rows, place, answer, since
-        self.key: BatchKey = rows.batch_key()
-        self.under_way: _UnderWay | None = None
-
-
-class _UnderWay:
-    """A run under way, and how many still wait for it."""
-
-    __slots__ = ("run", "waiting")
-
-    def __init__(self, waiting: int, *, shrink_arena: bool) -> None:
-        self.run = Run(shrink_arena=shrink_arena)
-        self.waiting = waiting
-
-    def one_left(self) -> None:
-        """One of those that wait has gone; the last one ends the run."""
-        self.waiting -= 1
-        if self.waiting == 0:
-            self.run.terminate()
-
-
-class _Bucket:
-    """Waiting rows that may share a run; ``since``: when it came to be or was last served."""
-
-    __slots__ = ("queue", "rows", "since")
-
-    def __init__(self, since: float) -> None:
-        self.queue: FairQueue[_Entry] = FairQueue()
-        self.rows = 0
-        self.since = since
 
 
 class Batcher:
@@ -124,7 +82,6 @@ class Batcher:
         policy: as given.
         admission: holds the places.
         times: what its stages take.
-        queue_depth: rows that wait for a slot.
     """
 
     def __init__(self, executor: RunsBatches, policy: BatchPolicy, *, meter: RunMeter, pixel_threads: int = 1) -> None:
@@ -136,17 +93,23 @@ class Batcher:
         window = policy.slots * policy.max_size + pixel_threads
         bounds = Bounds(rows=policy.capacity, bytes=policy.max_queue_bytes, window=window)
         self.admission = Admission(bounds, self.times, clock=self._loop.time)
-        self.queue_depth = 0
         self._executor = executor
         self._meter = meter
-        self._buckets: dict[BatchKey, _Bucket] = {}
+        self._waiting = Waiting(self.times, max_size=policy.max_size, max_delay_s=policy.max_delay_ms / 1000)
         self._free_slots = policy.slots
         self._dispatch_due = False
+        self._last_run = -math.inf
+        self._shrink_due = False
 
     @property
     def inside(self) -> int:
         """Rows that hold a place."""
         return self.admission.inside
+
+    @property
+    def queue_depth(self) -> int:
+        """Rows that wait for a slot."""
+        return self._waiting.rows
 
     async def run(self, rows: Rows, place: Place) -> PartOutputs:
         """Run rows, at most ``max_size``, inside some batch.
@@ -155,13 +118,8 @@ class Batcher:
         or where the caller is cancelled. A batch that fails fails each of its rows with the same error, and no other.
         """
         answer: asyncio.Future[PartOutputs] = self._loop.create_future()
-        entry = _Entry(rows, place, answer, self._loop.time())
-        bucket = self._buckets.get(entry.key)
-        if bucket is None:
-            bucket = self._buckets[entry.key] = _Bucket(entry.since)
-        bucket.queue.push(entry, priority=place.claim.priority, client=place.claim.client)
-        bucket.rows += rows.count
-        self.queue_depth += rows.count
+        entry = Entry(rows, place, answer, self._loop.time())
+        self._waiting.push(entry)
         place.waiter = answer
         self._dispatch_soon()
         try:
@@ -176,7 +134,7 @@ class Batcher:
         """Whether a slot is free and nothing is on its way to it: then ``run_alone`` takes nobody's turn."""
         return bool(
             self._free_slots
-            and not self._buckets
+            and not self._waiting
             and not self.admission.in_window
             and not self.policy.max_delay_ms
             and not self._dispatch_due
@@ -191,7 +149,7 @@ class Batcher:
         self.admission.started(place, 1)
         if place.claim.begin is not None:
             place.claim.begin()
-        under_way = _UnderWay(1, shrink_arena=self.policy.shrink_arena)
+        under_way = UnderWay(1)
         answer: asyncio.Future[T] = self._loop.create_future()
         done = self._executor.call(job, under_way.run)
         done.add_done_callback(partial(self._finish_alone, place, under_way, answer))
@@ -204,7 +162,7 @@ class Batcher:
             raise
 
     def _finish_alone(
-        self, place: Place, under_way: _UnderWay, answer: asyncio.Future[T], done: asyncio.Future[T]
+        self, place: Place, under_way: UnderWay, answer: asyncio.Future[T], done: asyncio.Future[T]
     ) -> None:
         self._slot_free()
         run, gone = under_way.run, answer.done()
@@ -229,72 +187,18 @@ class Batcher:
     def _dispatch(self) -> None:
         self._dispatch_due = False
         now = self._loop.time()
-        while self._free_slots:
-            bucket = self._due_bucket(now)
+        while self._free_slots and self._waiting:
+            bucket = self._waiting.due(now)
             if bucket is None:
+                self._loop.call_at(self._waiting.next_due(), self._dispatch_soon)
                 return
-            batch = self._take(bucket, now)
+            batch = self._waiting.take(bucket, now, free_slots=self._free_slots)
             if batch:
                 self._start(batch)
 
-    def _due_bucket(self, now: float) -> _Bucket | None:
-        """Of the buckets that need not wait for more rows the one that was served least recently, high ones first."""
-        delay_s = self.policy.max_delay_ms / 1000
-        if len(self._buckets) == 1 and not delay_s:
-            return next(iter(self._buckets.values()))
-        due, next_due = [], math.inf
-        for bucket in self._buckets.values():
-            oldest = min(entry.since for entry in bucket.queue.heads()) if delay_s else -math.inf
-            if bucket.rows >= self.policy.max_size or oldest + delay_s <= now:
-                due.append(bucket)
-            next_due = min(next_due, oldest + delay_s)
-        if not due:
-            if next_due < math.inf:
-                self._loop.call_at(next_due, self._dispatch_soon)
-            return None
-        return min(
-            due, key=lambda bucket: (bucket.queue.peek().place.claim.priority is not Priority.HIGH, bucket.since)
-        )
-
-    def _take(self, bucket: _Bucket, now: float) -> list[_Entry]:
-        """Take a batch: an even share of the bucket's rows for each free slot, without those that are too late."""
-        share = min(self.policy.max_size, math.ceil(bucket.rows / self._free_slots))
-        batch: list[_Entry] = []
-        size = 0
-        key = bucket.queue.peek().key
-        while bucket.queue and (not batch or size + bucket.queue.peek().rows.count <= share):
-            entry = bucket.queue.pop()
-            bucket.rows -= entry.rows.count
-            self.queue_depth -= entry.rows.count
-            if self._is_too_late(entry, now, run_size=max(share, entry.rows.count), is_last=not bucket.queue):
-                entry.answer.set_exception(DeadlineExceededError("the deadline passed while the request waited"))
-            elif not entry.answer.done():
-                batch.append(entry)
-                size += entry.rows.count
-        bucket.since = now
-        if not bucket.queue:
-            del self._buckets[key]
-        return batch
-
-    def _is_too_late(self, entry: _Entry, now: float, *, run_size: int, is_last: bool) -> bool:
-        """Whether a run of ``run_size`` rows would hardly end in time.
-
-        While others wait, a run that may well end too late takes the time of one that would not: then nine of ten like
-        it must have been in time. For the last one the fewest seconds decide: nobody else wants them.
-        """
-        claim = entry.place.claim
-        if claim.deadline == math.inf or entry.answer.done():
-            return False
-        if not self.times.is_fresh(now):
-            return claim.deadline <= now
-        if is_last:
-            return claim.deadline <= now + self.times.least_run_s(entry.rows.count)
-        return claim.deadline <= now + self.times.reliable_left_s(run_size, image=claim.image)
-
-    def _start(self, batch: list[_Entry]) -> None:
+    def _start(self, batch: Sequence[Entry]) -> None:
         self._free_slots -= 1
-        is_last = not self._buckets and not self.admission.waiting
-        under_way = _UnderWay(len(batch), shrink_arena=self.policy.shrink_arena and is_last)
+        under_way = UnderWay(len(batch))
         for entry in batch:
             entry.under_way = under_way
             entry.place.waiter = None
@@ -302,7 +206,7 @@ class Batcher:
         done = self._executor.submit([entry.rows for entry in batch], under_way.run)
         done.add_done_callback(partial(self._finish, batch, under_way.run))
 
-    def _finish(self, batch: list[_Entry], run: Run, done: asyncio.Future[Parts]) -> None:
+    def _finish(self, batch: Sequence[Entry], run: Run, done: asyncio.Future[Parts]) -> None:
         self._slot_free()
         rows = _count(batch)
         gone = sum(entry.rows.count for entry in batch if entry.answer.done())
@@ -321,8 +225,36 @@ class Batcher:
 
     def _slot_free(self) -> None:
         self._free_slots += 1
-        if self._buckets:
+        if self._waiting:
             self._dispatch_soon()
+        if self.policy.shrink_idle_s is not None:
+            self._last_run = self._loop.time()
+            self._shrink_later(self.policy.shrink_idle_s)
+
+    def _shrink_later(self, seconds: float) -> None:
+        """Look once more after so long, unless that is due anyway."""
+        if not self._shrink_due:
+            self._shrink_due = True
+            self._loop.call_later(seconds, self._shrink_if_idle)
+
+    def _shrink_if_idle(self) -> None:
+        self._shrink_due = False
+        assert self.policy.shrink_idle_s is not None
+        if self.inside:
+            return  # the end of its run looks again
+        left_s = self._last_run + self.policy.shrink_idle_s - self._loop.time()
+        if left_s > 0:
+            self._shrink_later(left_s)
+        elif (done := self._executor.shrink()) is not None:
+            self._free_slots -= 1
+            done.add_done_callback(self._shrunk)
+
+    def _shrunk(self, done: asyncio.Future[None]) -> None:
+        self._free_slots += 1
+        if self._waiting:
+            self._dispatch_soon()
+        if not done.cancelled() and (error := done.exception()):
+            _log.warning("the memory of runs was not given back: %s", error)
 
     def _count(self, run: Run, rows: int, *, wasted_share: float, failed: bool) -> None:
         if not run.seconds:  # it never began: its image was none, or everybody had left
@@ -331,19 +263,14 @@ class Batcher:
             self.times.ran(rows, run.seconds, now=self._loop.time())
         self._meter.ran(rows, run.seconds, wasted_s=run.seconds * wasted_share, terminated=failed and run.terminated)
 
-    def _forget(self, entry: _Entry) -> None:
+    def _forget(self, entry: Entry) -> None:
         """Its caller is gone: take it out of the queue, or out of those that wait for its run."""
         if entry.under_way is not None:
             entry.under_way.one_left()
             return
-        bucket, claim = self._buckets.get(entry.key), entry.place.claim
-        if bucket is not None and bucket.queue.remove(entry, priority=claim.priority, client=claim.client):
-            bucket.rows -= entry.rows.count
-            self.queue_depth -= entry.rows.count
-            if not bucket.queue:
-                del self._buckets[entry.key]
+        self._waiting.remove(entry)
 
 
-def _count(batch: Iterable[_Entry]) -> int:
+def _count(batch: Iterable[Entry]) -> int:
     """Rows of all of them."""
     return sum(entry.rows.count for entry in batch)

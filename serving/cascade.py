@@ -16,12 +16,12 @@ from pipelines.options import PredictOptions
 from pipelines.tasks.cascade import CascadePipeline, Crops
 from pipelines.types import AnyArray, ByteArray, Detections
 from serving.admission import Claim, Place
-from serving.batcher import Batcher, PartOutputs
+from serving.batcher import Batcher
 from serving.deploy import Deploy
 from serving.executor import Executor
 from serving.metrics import ModelMeter
 from serving.pixels import Answer, Finished, Prepared, Timings
-from serving.rows import Rows, first_rows
+from serving.rows import PartOutputs, Rows, first_rows
 from serving.served import ServedModel, rows_per_run
 from serving.threads import Threads
 

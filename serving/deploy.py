@@ -48,7 +48,7 @@ class Runtime(Spec):
         instances: concurrent runs; null: one for each usable core.
         intra_op_threads: threads inside one run.
         arena: keep freed memory for the next run.
-        shrink_arena: after a run that no request waits behind give what it took back to the process (CPU alone).
+        shrink_arena: after 10 s without a request give what runs took back to the process (CPU alone).
         memory_mb: MiB that loading takes, for the check that there is room; null: measured at an earlier load, else
             estimated from the size of the graph.
         cuda: options of CUDAExecutionProvider.

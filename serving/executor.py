@@ -24,17 +24,20 @@ class Run(RunControl):
         seconds: that the graph ran, whether it answered or failed; 0 before its end.
     """
 
-    def __init__(self, *, shrink_arena: bool = False) -> None:
-        super().__init__(shrink_arena=shrink_arena)
+    def __init__(self) -> None:
+        super().__init__()
         self.seconds = 0.0
 
 
 class Executor:
     """One session shared by ``slots`` threads: so many batches run at once."""
 
-    def __init__(self, session: GraphSession, *, slots: int, name: str) -> None:
+    def __init__(self, session: GraphSession, *, slots: int, name: str, shrinks: bool = False) -> None:
+        """``shrinks``: ``shrink`` will be called; the latest rows are kept for it."""
         self.slots = slots
         self._session = session
+        self._shrinks = shrinks
+        self._latest: Rows | None = None
         self._threads = Threads(slots, name=f"run-{name}")
 
     def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
@@ -52,6 +55,8 @@ class Executor:
         """As ``submit``, in the caller's own thread."""
         if run.terminated:
             raise RunTerminatedError("the run did not begin: nobody waited for it any more")
+        if self._shrinks:
+            self._latest = parts[0]
         feeds, names = join_feeds(parts), wanted_outputs(parts)
         start = time.monotonic()
         try:
@@ -60,10 +65,20 @@ class Executor:
             run.seconds = time.monotonic() - start
         return part_outputs(outputs, parts)
 
+    def shrink(self) -> asyncio.Future[None] | None:
+        """Give the arena's memory back to the process by one more run, of the latest rows; ``None``: none ran since."""
+        rows, self._latest = self._latest, None
+        return None if rows is None else self._threads.run(self._run_and_shrink, rows)
+
+    def _run_and_shrink(self, rows: Rows) -> None:
+        self._session.run(rows.feeds, outputs=rows.outputs, control=RunControl(shrink_arena=True))
+
     def abandon(self, error: BaseException) -> int:
         """Leave runs that hang behind, see ``Threads.abandon``."""
+        self._latest = None
         return self._threads.abandon(error)
 
     def close(self) -> None:
         """Start no further run; one that hangs is left behind."""
+        self._latest = None
         self._threads.close()

@@ -167,7 +167,12 @@ class Loader:
         """Bytes that loading will take: as the operator says, or as seen before, or by the size of the files."""
         if candidate.deploy.runtime.memory_mb is not None:
             return candidate.deploy.runtime.memory_mb * MIB
-        return max(needed_bytes(graph_bytes(candidate.folder)), self._taken.get((candidate.name, candidate.version), 0))
+        estimate = needed_bytes(graph_bytes(candidate.folder))
+        return max(estimate, self._taken.get((candidate.name, candidate.version)) or self._taken_by_others(candidate))
+
+    def _taken_by_others(self, candidate: Candidate) -> int:
+        """The most that another version of the model took: what runs take is seldom told by the size of a file."""
+        return max((taken for (name, _), taken in self._taken.items() if name == candidate.name), default=0)
 
 
 def task_of(candidate: Candidate) -> str:

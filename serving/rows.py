@@ -34,6 +34,14 @@ class Rows:
         return tuple((name, value.dtype, value.shape[1:]) for name, value in self.feeds.items())
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class PartOutputs:
+    """The outputs of a part's rows, batch axis first, and the seconds of the run that gave them."""
+
+    outputs: dict[str, AnyArray]
+    inference_s: float
+
+
 def join_feeds(parts: Sequence[Rows]) -> dict[str, AnyArray]:
     """The feeds of one run: each input's rows, part after part; a lone part is not copied."""
     if len(parts) == 1:

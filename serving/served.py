@@ -19,6 +19,8 @@ from serving.rows import Rows, TensorContract, first_rows
 
 MOST_ROWS = 8
 BATCH_S = 0.05
+# What a run took is taken for the next one until so long none came.
+SHRINK_IDLE_S = 10.0
 
 
 def rows_per_run(row_s: float | None) -> int:
@@ -78,9 +80,10 @@ class ServedModel:
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
             max_queue_bytes=deploy.batching.max_queue_bytes,
-            shrink_arena=deploy.runtime.shrink_arena,
+            shrink_idle_s=SHRINK_IDLE_S if deploy.runtime.shrink_arena else None,
         )
-        self._executor = Executor(loaded.session, slots=self.policy.slots, name=f"{self.name}-{self.version}")
+        shrinks, name = deploy.runtime.shrink_arena, f"{self.name}-{self.version}"
+        self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
         self.batcher = batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
         meter.watch(
             queue_depth=lambda: batcher.queue_depth,

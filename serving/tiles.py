@@ -16,9 +16,8 @@ from pipelines.tile_options import TileOptions
 from pipelines.tiles import Tiling, Window
 from pipelines.types import ByteArray
 from serving.admission import Claim, Place
-from serving.batcher import PartOutputs
 from serving.pixels import Answer, Prepared, Timings
-from serving.rows import first_rows
+from serving.rows import PartOutputs, first_rows
 from serving.served import ServedModel
 from serving.threads import Threads
 from serving.trail import current_trail

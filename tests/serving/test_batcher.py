@@ -9,10 +9,10 @@ import pytest
 from pipelines.errors import DeadlineExceededError, RunTerminatedError
 from pipelines.types import AnyArray
 from serving.admission import Claim
-from serving.batcher import Batcher, BatchPolicy, PartOutputs
+from serving.batcher import Batcher, BatchPolicy
 from serving.executor import Parts, Run
 from serving.fairness import Priority
-from serving.rows import Rows
+from serving.rows import PartOutputs, Rows
 from tests.serving.virtual_time import run_virtually
 
 RUN_S = 0.25
@@ -24,6 +24,8 @@ class Runs:
     def __init__(self) -> None:
         self.batches: list[tuple[list[AnyArray], asyncio.Future[Parts]]] = []
         self.runs: list[Run] = []
+        self.shrunk: list[asyncio.Future[None]] = []
+        self._given_after = 0
 
     def submit(self, parts: Sequence[Rows], run: Run) -> asyncio.Future[Parts]:
         done: asyncio.Future[Parts] = asyncio.get_running_loop().create_future()
@@ -36,6 +38,14 @@ class Runs:
         self.batches.append(([], done))
         self.runs.append(run)
         return done
+
+    def shrink(self) -> asyncio.Future[None] | None:
+        """As ``Executor.shrink``: nothing is left to give where no run came since."""
+        if len(self.runs) == self._given_after:
+            return None
+        self._given_after = len(self.runs)
+        self.shrunk.append(asyncio.get_running_loop().create_future())
+        return self.shrunk[-1]
 
     @property
     def values(self) -> list[list[float]]:
@@ -429,20 +439,70 @@ async def test_everything_given_back_leaves_nothing_inside():
     assert (batcher.inside, batcher.queue_depth, batcher.admission.in_window) == (0, 0, 0)
 
 
-async def test_only_a_run_that_nothing_waits_behind_shrinks_the_arena():
-    runs = Runs()
-    policy = BatchPolicy(slots=1, max_size=1, max_delay_ms=0, max_queue=9, shrink_arena=True)
-    batcher = Batcher(runs, policy, meter=Seen())
-    submit(batcher, row(0), row(1))
+def shrinking(runs: Runs) -> Batcher:
+    policy = BatchPolicy(slots=1, max_size=1, max_delay_ms=0, max_queue=9, shrink_idle_s=10.0)
+    return Batcher(runs, policy, meter=Seen())
+
+
+async def after(seconds: float) -> None:
+    """Let virtual time pass, and a moment."""
+    await asyncio.sleep(seconds)
     await settle()
-    runs.answer(0)
-    await settle()
-    runs.answer(1)
-    await settle()
-    entry = "memory.enable_memory_arena_shrinkage"
-    with pytest.raises(RuntimeError):
-        runs.runs[0].options.get_run_config_entry(entry)
-    assert runs.runs[1].options.get_run_config_entry(entry) == "cpu:0"
+
+
+def test_memory_is_given_back_once_no_request_was_inside_for_so_long():
+    async def scene() -> None:
+        runs = Runs()
+        (answer,) = submit(shrinking(runs), row(0))
+        await settle()
+        runs.answer(0)
+        await answer
+        await after(9)
+        assert runs.shrunk == []
+        await after(2)
+        assert len(runs.shrunk) == 1
+        await after(100)
+        assert len(runs.shrunk) == 1  # nothing ran since
+
+    run_virtually(scene())
+
+
+def test_a_request_in_between_puts_the_giving_back_off():
+    async def scene() -> None:
+        runs = Runs()
+        batcher = shrinking(runs)
+        for i in range(3):
+            (answer,) = submit(batcher, row(i))
+            await settle()
+            runs.answer(i)
+            await answer
+            await after(9)
+        assert runs.shrunk == []
+        await after(2)
+        assert len(runs.shrunk) == 1
+
+    run_virtually(scene())
+
+
+def test_while_memory_is_given_back_its_slot_is_taken_and_a_failure_frees_it(caplog: pytest.LogCaptureFixture):
+    async def scene() -> None:
+        runs = Runs()
+        batcher = shrinking(runs)
+        submit(batcher, row(0))
+        await settle()
+        runs.answer(0)
+        await after(11)
+        (waits,) = submit(batcher, row(1))
+        await settle()
+        assert runs.values == [[0]]
+        runs.shrunk[0].set_exception(RuntimeError("the run failed"))
+        await settle()
+        assert runs.values == [[0], [1]]
+        runs.answer(1)
+        await waits
+
+    run_virtually(scene())
+    assert "not given back: the run failed" in caplog.text
 
 
 def measured(batcher: Batcher) -> None:

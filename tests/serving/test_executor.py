@@ -22,8 +22,8 @@ async def session(folders: dict[str, Path]) -> AsyncIterator[Session]:
 
 
 @contextmanager
-def executor_of(session: Session, *, slots: int = 1) -> Iterator[Executor]:
-    executor = Executor(session, slots=slots, name="test")
+def executor_of(session: Session, *, slots: int = 1, shrinks: bool = False) -> Iterator[Executor]:
+    executor = Executor(session, slots=slots, name="test", shrinks=shrinks)
     try:
         yield executor
     finally:
@@ -111,9 +111,21 @@ async def test_ending_a_run_under_way_stops_onnxruntime_in_the_middle(session: S
         assert await submit(executor, rows_of(1))  # the session is as good as before
 
 
-async def test_a_run_that_shrinks_the_arena_answers_the_same(session: Session):
+async def test_giving_memory_back_changes_no_answer_and_is_done_once(session: Session):
+    (row,) = rows_of(1)
+    with executor_of(session, shrinks=True) as executor:
+        assert executor.shrink() is None  # nothing ran
+        before = await submit(executor, [row])
+        shrunk = executor.shrink()
+        assert shrunk is not None
+        await shrunk
+        assert executor.shrink() is None
+        again = await submit(executor, [row])
+    assert np.array_equal(before[0]["logits"], again[0]["logits"])
+
+
+async def test_rows_are_kept_only_where_memory_is_to_be_given_back(session: Session):
     (row,) = rows_of(1)
     with executor_of(session) as executor:
-        shrunk = await submit(executor, [row], Run(shrink_arena=True))
-        again = await submit(executor, [row])
-    assert np.array_equal(shrunk[0]["logits"], again[0]["logits"])
+        await submit(executor, [row])
+        assert executor.shrink() is None
