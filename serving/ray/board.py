@@ -24,6 +24,10 @@ class Board:
         self._latest: dict[str, tuple[float, str]] = {}
         self._gone = ""
 
+    async def digest(self) -> str:
+        """A board is like any other; that it answers is what whoever deploys it wants to know."""
+        return "board"
+
     async def put(self, member: str, metrics: str) -> None:
         """What a member counts now, in Prometheus' text format."""
         self._latest[member] = self._clock(), metrics

@@ -17,7 +17,7 @@ from ray.serve.exceptions import RayServeException
 from serving.catalog import ModelStatus
 from serving.ports import bind
 from serving.ray.application import QUIET, board_application, model_application, router_application
-from serving.ray.names import BOARD, DEPLOYMENT, ROUTER, app_of, model_of
+from serving.ray.names import BOARD, DEPLOYMENT, ROUTER, app_of, is_ours, model_of
 from serving.ray.plan import ModelPlan, router_digest
 from serving.settings import Settings, StartError, is_loopback
 
@@ -80,11 +80,11 @@ async def deploy(settings: Settings, models: Sequence[ModelPlan]) -> Sequence[Mo
 
     A model that is replaced answers with its old version until the new one does. Raises StartError where none answers.
     """
-    targets = [_target(BOARD, board_application())] if _digest_of(BOARD) is None else []
+    targets = [_target(BOARD, board_application())] if await _digest_of(BOARD) is None else []
     for model in models:
-        if _digest_of(app_of(model.name)) != model.digest:
+        if await _digest_of(app_of(model.name)) != model.digest:
             targets.append(_target(app_of(model.name), model_application(model)))
-    if _digest_of(ROUTER) != router_digest(settings):
+    if await _digest_of(ROUTER) != router_digest(settings):
         targets.append(_target(ROUTER, router_application(settings), route_prefix="/"))
     if targets:
         serve.run_many(targets, wait_for_applications_running=False)
@@ -93,9 +93,9 @@ async def deploy(settings: Settings, models: Sequence[ModelPlan]) -> Sequence[Mo
         name = model_of(app)
         if name is not None and name not in planned:
             serve.delete(app, _blocking=False)
-    while any(map(_is_under_way, serve.status().applications.values())):
+    while any(_is_under_way(told) for app, told in serve.status().applications.items() if is_ours(app)):
         await asyncio.sleep(_LOOK_S)
-    statuses: Sequence[ModelStatus] = await asyncio.to_thread(_ask, ROUTER, "statuses")
+    statuses: Sequence[ModelStatus] = await _ask(ROUTER, "statuses")
     if not any(status.ready for status in statuses):
         failed = "; ".join(f"{status.name}: {status.reason}" for status in statuses)
         raise StartError(f"no model could be loaded: {failed}")
@@ -106,21 +106,22 @@ def _target(name: str, application: Any, *, route_prefix: str | None = None) -> 
     return serve.RunTarget(application, name=name, route_prefix=route_prefix)
 
 
-def _digest_of(app: str) -> str | None:
+async def _digest_of(app: str) -> str | None:
     """Of what an application was made; ``None`` where there is none that answers."""
     told = serve.status().applications.get(app)
     main = told.deployments.get(DEPLOYMENT) if told else None
     if main is None or main.status != "HEALTHY" or "RUNNING" not in set(main.replica_states):
         return None
     try:
-        return str(_ask(app, "digest"))
+        return str(await _ask(app, "digest"))
     except (RayError, RayServeException, TimeoutError):
         return None
 
 
-def _ask(app: str, method: str) -> Any:
+async def _ask(app: str, method: str) -> Any:
     handle = serve.get_deployment_handle(DEPLOYMENT, app)
-    return getattr(handle, method).remote().result(timeout_s=_ASK_S)
+    async with asyncio.timeout(_ASK_S):
+        return await getattr(handle, method).remote()
 
 
 def _is_under_way(told: Any) -> bool:

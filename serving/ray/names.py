@@ -17,3 +17,8 @@ def app_of(model: str) -> str:
 def model_of(app: str) -> str | None:
     """The model of an application; ``None`` where it is none of a model of ours."""
     return app.removeprefix(_MODEL) if app.startswith(_MODEL) else None
+
+
+def is_ours(app: str) -> bool:
+    """Whether an application is one of Ocella; others may share the cluster."""
+    return app in (ROUTER, BOARD) or model_of(app) is not None

@@ -159,7 +159,7 @@ def test_models_are_listed_with_why_one_does_not_answer(client: VisionClient):
 
 def test_galleries_of_faces_are_refused_in_one_sentence(client: VisionClient):
     with pytest.raises(NotOfferedError, match="galleries of faces live in one server"):
-        client.list_people("vectors")
+        client.list_people(model="vectors")
 
 
 def test_http_has_probes_models_and_predictions(cluster: RunningCluster, photos: list[bytes]):
