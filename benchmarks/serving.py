@@ -29,13 +29,14 @@ from benchmarks.engine.steady import (
     tensor_rate,
 )
 from benchmarks.engine.trouble import overload, reloads
+from benchmarks.memory import growth
 from serving.bench.machine import machine
 from serving.bench.report import document, rows_of, table_text
 from serving.bench.rounds import Measured
 from serving.bench.server_process import own_server
 from serving.cpu import usable_cores
 
-FULL, QUICK = Pace(load_s=5.0, rounds=5), Pace(load_s=2.0, rounds=3)
+FULL, QUICK = Pace(load_s=5.0, rounds=5), Pace(load_s=2.0, rounds=3, requests=2000, shapes=100)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -108,6 +109,12 @@ def reloaded(report: Report, pace: Pace) -> None:
         report.add(*reloads(exported(RESNET), photos(), Path(root), pace).figures())
 
 
+def remembered(report: Report, pace: Pace) -> None:
+    """Memory over requests of many shapes."""
+    name = f"{pace.requests:,} requests over {pace.shapes} shapes: growth of resident memory after warm-up"
+    report.add(Figure(name, growth(requests=pace.requests, shapes=pace.shapes), "<=", 0.05))
+
+
 def started(report: Report, pace: Pace) -> None:
     """From nothing to a model that answers."""
     package, seconds = pulled(EFFICIENTNET), []
@@ -123,6 +130,7 @@ PARTS: Mapping[str, Callable[[Report, Pace], None]] = {
     "tensors": tensors,
     "overload": overloaded,
     "reload": reloaded,
+    "memory": remembered,
     "start": started,
 }
 

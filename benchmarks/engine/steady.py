@@ -16,10 +16,19 @@ from serving.bench.subject import of_package
 
 @dataclass(frozen=True)
 class Pace:
-    """How long and how often is measured."""
+    """How long and how often is measured.
+
+    Attributes:
+        load_s: seconds of a load.
+        rounds: of each load.
+        requests: of many shapes, over which memory is watched.
+        shapes: that these have.
+    """
 
     load_s: float
     rounds: int
+    requests: int = 10_000
+    shapes: int = 500
 
 
 def measure_package(
