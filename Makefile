@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := run
-.PHONY: install protos lint test test-all bench serve run image
+.PHONY: install protos lint test test-all bench serve run image audit
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -80,6 +80,17 @@ run: $(STAMPS)/$(RUNTIME)-import
 
 serve: $(STAMPS)/$(RUNTIME)-import
 	$(BIN)/python examples/tour.py --out out --keep
+
+# Known faults of what is installed, as PyPI tells them: https://pypi.org must be reachable.
+audit: $(STAMPS)/$(RUNTIME)-dev | .venv-audit/stamp
+	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --requirement .venv-audit/installed.txt --no-deps --disable-pip --strict
+
+.venv-audit/stamp: | $(BIN)/python
+	@$(BIN)/python -m venv .venv-audit
+	@echo "installing pip-audit"
+	@$(call PIP_INSTALL,.venv-audit/bin/python,'pip-audit>=2.9,<3')
+	@touch $@
 
 image:
 	docker build --build-arg RUNTIME=$(RUNTIME) --build-arg REVISION=$(shell git rev-parse HEAD) --tag ocella:$(RUNTIME) .

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self, TypeAlias
 
 from pipelines.errors import ChecksumError, GraphMismatchError, ManifestError, PackageError
+from pipelines.external_data import external_files
 from pipelines.golden import GoldenReport, replay
 from pipelines.golden_cascade import replay_cascade
 from pipelines.manifest import GRAPH_FILE, MANIFEST_FILE, CascadeManifest, Manifest, ModelManifest, read_manifest
@@ -180,6 +181,7 @@ def _load_model(
     folder: Path, manifest: ModelManifest, options: SessionOptions | None, *, replay_golden: bool
 ) -> LoadedModel:
     check_files(folder, manifest)
+    check_external_data(folder / GRAPH_FILE, manifest)
     pipeline = build_pipeline(manifest)
     session = OnnxSession(folder / GRAPH_FILE, options, outputs=manifest.head.output_names)
     try:
@@ -196,6 +198,8 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
     The members of a cascade are looked at when they are loaded.
     """
+    if (folder / MANIFEST_FILE).is_symlink():
+        raise ChecksumError(f"{folder}: {MANIFEST_FILE} must be a file of the package, it is a link")
     graph = {GRAPH_FILE} if isinstance(manifest, ModelManifest) else set()
     needed = graph | {part for sample in manifest.golden.samples for part in (sample.image, sample.record)}
     for name in sorted(needed - manifest.files.keys()):
@@ -215,6 +219,21 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         if PurePosixPath(name).parts[0] in members:
             continue
         raise ChecksumError(f"{folder}: {name} is not listed in the manifest")
+
+
+def check_external_data(graph: Path, manifest: ModelManifest) -> None:
+    """Raise GraphMismatchError unless every file that the graph keeps weights in is one of the manifest.
+
+    Older onnxruntimes read whatever path a graph names: 1.23 reads files outside its folder.
+    """
+    try:
+        named = external_files(graph)
+    except ValueError as error:
+        raise GraphMismatchError(f"{graph} does not load: {error}") from error
+    if unlisted := sorted(named - manifest.files.keys()):
+        raise GraphMismatchError(
+            f"{graph} must keep its weights in files that the manifest lists, it names {unlisted[0][:200]!r}"
+        )
 
 
 def check_graph(manifest: ModelManifest, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> None:

@@ -158,6 +158,9 @@ def _in_repository(folder: Path, root: Path, *, served: Served | None) -> list[M
     if not re.match(NAME_PATTERN, folder.name):
         _log.log(level, "%s is ignored: a model's name must match %s", folder, NAME_PATTERN)
         return []
+    if not _lies_in(folder, root):
+        _log.log(level, "%s is ignored: it is a link out of %s", folder, root)
+        return []
     return _model(folder, served=served)
 
 
@@ -166,7 +169,8 @@ def _model(folder: Path, *, served: Served | None) -> list[ModelFolder]:
     present = tuple(
         version
         for version in _versions(folder)
-        if served is None or (folder.name, version) in served or is_whole(folder / str(version))
+        if _lies_in(folder / str(version), folder.parent)
+        and (served is None or (folder.name, version) in served or is_whole(folder / str(version)))
     )
     if not present:
         _log.log(_level(served), "%s is ignored: it has no version folder such as %s/1", folder, folder)
@@ -179,6 +183,11 @@ def _model(folder: Path, *, served: Served | None) -> list[ModelFolder]:
     every = [Candidate(folder.name, version, folder / str(version), deploy, problem) for version in sorted(present)]
     chosen = tuple(candidate for candidate in every if candidate.version in versions)
     return [ModelFolder(folder.name, chosen, tuple(candidate for candidate in every if candidate not in chosen))]
+
+
+def _lies_in(folder: Path, root: Path) -> bool:
+    """Whether a folder is where it seems to be, or a link to another place of its repository."""
+    return folder.resolve().is_relative_to(root.resolve())
 
 
 def _level(served: Served | None) -> int:

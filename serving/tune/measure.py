@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -34,7 +36,7 @@ class ServerMeasure:
         with tempfile.TemporaryDirectory(prefix="ocella-tune-") as root:
             folder = Path(root) / self._name
             folder.mkdir()
-            (folder / str(self._version)).symlink_to(self._package, target_is_directory=True)
+            shutil.copytree(self._package, folder / str(self._version), copy_function=_link_or_copy)
             text = "\n".join(toml_of(with_choice(self._deploy, choice)))
             (folder / DEPLOY_FILE).write_text(text, encoding="utf-8")
             with own_server(Path(root)) as server, closing(asyncio.new_event_loop()) as loop:
@@ -56,3 +58,11 @@ def point_of(concurrency: int, outcome: Outcome) -> Point:
         p99_s=outcome.percentile_s(99),
         failed=outcome.sent - outcome.codes.get(OK, 0),
     )
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A second name for a file, or a copy of it where it lies on another disk; links are not served."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

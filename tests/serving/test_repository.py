@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ManifestError
+from pipelines.errors import ManifestError, UnknownModelError
 from serving.deploy import Batching
 from serving.repository import Candidate, check_identity, embedded_repository, scan
 from serving.settings import StartError
 from tests.packages import edit_manifest
+from tests.serving.servers import running_server
 
 
 def place(package: Path, root: Path, model: str = "classes", version: str = "1") -> Path:
@@ -180,3 +181,40 @@ def test_the_embedded_repository_is_the_packed_one_or_the_source_trees(tmp_path:
     assert embedded_repository() == tmp_path / "models"
     (tmp_path / "serving" / "_models").mkdir(parents=True)
     assert embedded_repository() == tmp_path / "serving" / "_models"
+
+
+@pytest.mark.parametrize("what", ["model", "version"])
+def test_a_link_out_of_the_repository_is_not_served(
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+):
+    place(folders["masks"], tmp_path / "root", model="masks")
+    away = place(folders["classes"], tmp_path / "away")
+    if what == "model":
+        (tmp_path / "root" / "classes").symlink_to(away.parent)
+    else:
+        (tmp_path / "root" / "classes").mkdir()
+        (tmp_path / "root" / "classes" / "1").symlink_to(away)
+    assert found(tmp_path / "root") == [("masks", 1)]
+    assert "classes is ignored" in caplog.text
+
+
+def test_a_link_within_the_repository_is_served(folders: dict[str, Path], tmp_path: Path):
+    place(folders["classes"], tmp_path, model=".store")
+    (tmp_path / "classes").mkdir()
+    (tmp_path / "classes" / "1").symlink_to(tmp_path / ".store" / "1")
+    assert found(tmp_path) == [("classes", 1)]
+
+
+def test_a_repository_may_be_reached_by_a_link(folders: dict[str, Path], tmp_path: Path):
+    place(folders["classes"], tmp_path / "root")
+    (tmp_path / "link").symlink_to(tmp_path / "root")
+    assert found(tmp_path / "link") == [("classes", 1)]
+
+
+async def test_no_name_of_a_request_leaves_the_repository(folders: dict[str, Path], tmp_path: Path):
+    place(folders["classes"], tmp_path / "root")
+    place(folders["masks"], tmp_path / "away", model="away")
+    async with running_server(tmp_path / "root", admin=True) as server:
+        for name in ("..", "../away", "/etc", "classes/../../away", ".hidden", "a\\b", ""):
+            with pytest.raises(UnknownModelError):
+                await server.lifecycle.load(name)

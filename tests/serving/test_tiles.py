@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -274,7 +275,7 @@ async def test_a_deadline_ends_the_whole(tiled_repository: Path, large: bytes, m
 async def test_tiles_that_find_the_queue_full_come_again(tiled_folders: dict[str, Path], tmp_path: Path, large: bytes):
     root = tmp_path / "points"
     root.mkdir()
-    (root / "1").symlink_to(tiled_folders["points"], target_is_directory=True)
+    shutil.copytree(tiled_folders["points"], root / "1")
     (root / "deploy.toml").write_text("[batching]\nmax_size = 1\nmax_queue = 1\n[runtime]\ninstances = 1\n")
     async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
         assert server.catalog.find("points", 1).batcher.policy.capacity == 2
@@ -287,7 +288,7 @@ async def test_a_model_with_room_for_one_request_is_refused(
 ):
     root = tmp_path / "points"
     root.mkdir()
-    (root / "1").symlink_to(tiled_folders["points"], target_is_directory=True)
+    shutil.copytree(tiled_folders["points"], root / "1")
     (root / "deploy.toml").write_text("[batching]\nmax_size = 1\nmax_queue = 0\n[runtime]\ninstances = 1\n")
     async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
         with pytest.raises(InvalidRequestError, match="tiles need room for two requests"):
