@@ -20,7 +20,7 @@ class Custody:
         """Raises JobError, OSError."""
         with ExitStack() as opened:
             self._working = opened.enter_context(Working(work.private / "working", slots=engine.concurrency))
-            work.journal.suspect(self._working.left)
+            work.journal.suspect([sha256 for sha256 in self._working.left if work.journal.find(sha256) is None])
             self._working.clear()
             self._suspects = work.journal.suspects() if engine.package else frozenset[str]()
             order = Order(engine.package, work.options, work.overlays) if engine.package else None

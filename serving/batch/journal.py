@@ -26,7 +26,7 @@ _COLUMNS = "height, width, result, reason, message, facts, seconds, thumbnail"
 
 
 class Journal:
-    """A context manager around the file; its methods may be called from any thread, one call at a time runs.
+    """A context manager around the file; its methods may be called from any thread, and take turns.
 
     A commit is one transaction in SQLite's write-ahead log: after a kill, it is there whole or not at all.
     """
@@ -34,8 +34,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open or make the file; raises JobError where it is none of ours."""
         self._path = path
-        self._lock = threading.Lock()
+        self._lock, self._look = threading.Lock(), threading.Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             with self._named_errors():
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -44,7 +45,7 @@ class Journal:
                 )  # outlives a kill; a power cut may cost the last commits
                 self._db.executescript(_SCHEMA)
         except BaseException:
-            self._db.close()
+            self.close()
             raise
 
     def identity(self) -> str | None:
@@ -104,7 +105,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._lock, self._look:
+            self._reader.close()
             self._db.close()
 
     def __enter__(self) -> Self:
@@ -114,8 +116,8 @@ class Journal:
         self.close()
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
-        with self._lock, self._named_errors():
-            row: tuple[object, ...] | None = self._db.execute(query, values).fetchone()
+        with self._look, self._named_errors():  # a connection of its own does not wait for a commit under way
+            row: tuple[object, ...] | None = self._reader.execute(query, values).fetchone()
         return row
 
     @contextmanager

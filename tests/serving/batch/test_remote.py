@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +28,7 @@ from serving.batch.engine import Engine
 from serving.batch.errors import JobError
 from serving.batch.local import local_engine
 from serving.batch.remote import remote_engine
-from serving.client import AsyncVisionClient, ModelDescription, Prediction
+from serving.client import AsyncVisionClient, ModelDescription, Prediction, VisionClient
 from tests.serving.batch.jobs import data_files, image, image_folder, rows, run
 from tests.serving.servers import PATIENCE_S
 
@@ -182,3 +185,42 @@ def test_the_words_of_a_servers_fault_carry_no_request_id(tmp_path: Path, shared
     run(tmp_path / "out", folder, engine=engine)
     (error,) = rows(tmp_path / "out", "errors.jsonl")
     assert error["message"] == "the server reported an internal error, its log says which"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@pytest.mark.slow
+def test_a_server_process_that_is_killed_and_started_again_costs_no_image(
+    tmp_path: Path, folders: dict[str, Path], repository: Path
+):
+    folder = image_folder(tmp_path / "in", 200, bad=(5,), equal={150: 3})
+    run(tmp_path / "here", folder, engine=local_engine(folders["classes"], NO_OPTIONS))
+    port = free_port()
+    command = [sys.executable, "-m", "ocella", "serve", "--models", str(repository), "--port", str(port)]
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.append(subprocess.Popen([*command, "--http-port", str(free_port())], **quiet))
+
+    def trouble(asked: int, _: bytes) -> None:
+        if asked == 40:
+            processes[0].kill()
+            processes[0].wait()
+            start()
+
+    start()
+    try:
+        with VisionClient(f"127.0.0.1:{port}", timeout_s=PATIENCE_S) as client:
+            client.wait_until_ready("classes", timeout_s=PATIENCE_S)
+        summary = run(tmp_path / "there", folder, engine=troubled(f"127.0.0.1:{port}", trouble))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert (summary.complete, summary.tally.ok, len(processes)) == (True, 199, 2)
+    assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
