@@ -89,7 +89,7 @@ audit: $(STAMPS)/$(RUNTIME)-dev | .venv-audit/stamp
 .venv-audit/stamp: | $(BIN)/python
 	@$(BIN)/python -m venv .venv-audit
 	@echo "installing pip-audit"
-	@$(call PIP_INSTALL,.venv-audit/bin/python,'pip-audit>=2.9,<3')
+	@$(call PIP_INSTALL,.venv-audit/bin/python,'pip-audit>=2.9$(comma)<3')
 	@touch $@
 
 image:

@@ -32,6 +32,20 @@ async def test_a_deadline_ends_the_block_and_gives_the_place_back(admission: Adm
     assert admission.inside == 0
 
 
+async def test_the_longest_time_of_the_server_ends_a_block_without_a_deadline(admission: Admission):
+    with pytest.raises(DeadlineExceededError, match=r"the 0\.01 seconds that this server gives a request passed"):
+        async with Inside(longest_s=0.01).enter(admission, Claim()):
+            await asyncio.Event().wait()
+    assert admission.inside == 0
+
+
+async def test_a_sooner_deadline_counts_before_the_longest_time(admission: Admission):
+    deadline = asyncio.get_running_loop().time() + 0.01
+    with pytest.raises(DeadlineExceededError, match="^the deadline passed before the answer"):
+        async with Inside(longest_s=60).enter(admission, Claim(deadline=deadline)):
+            await asyncio.Event().wait()
+
+
 async def test_an_abort_ends_every_block(admission: Admission):
     inside = Inside()
 

@@ -1,9 +1,10 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serving.settings import Settings, StartError, check_exposure, is_loopback, read_settings
+from serving.settings import Settings, StartError, check_exposure, exposure_warnings, is_loopback, read_settings
 
 
 def test_arguments_beat_the_environment_and_the_environment_beats_the_defaults(monkeypatch: pytest.MonkeyPatch):
@@ -23,6 +24,45 @@ def test_a_host_that_others_reach_needs_insecure(host: str):
     with pytest.raises(StartError, match="--insecure"):
         check_exposure(Settings(host=host))
     check_exposure(Settings(host=host, insecure=True))
+
+
+TLS = {"tls_cert": Path("tls.crt"), "tls_key": Path("tls.key")}
+TOKENS = {"tokens": Path("tokens.txt")}
+
+
+@pytest.mark.parametrize("given", [TLS, TOKENS, {**TLS, **TOKENS}])
+def test_a_host_that_others_reach_may_have_tls_or_tokens_instead_of_insecure(given: dict[str, Path]):
+    check_exposure(Settings(host="0.0.0.0", **given))
+
+
+@pytest.mark.parametrize(
+    ("given", "warnings"),
+    [
+        ({"insecure": True}, ("images and answers travel unencrypted", "anybody who reaches 0.0.0.0 can use")),
+        (TOKENS, ("tokens, images and answers travel unencrypted to and from 0.0.0.0",)),
+        (TLS, ("anybody who reaches 0.0.0.0 can use the server: --tokens or --tls-client-ca",)),
+        ({**TLS, **TOKENS}, ()),
+        ({**TLS, "tls_client_ca": Path("clients.pem")}, ()),
+    ],
+)
+def test_what_others_could_do_is_said(given: dict[str, Any], warnings: tuple[str, ...]):
+    said = exposure_warnings(Settings(host="0.0.0.0", **given))
+    assert [line.startswith(start) for line, start in zip(said, warnings, strict=True)] == [True] * len(warnings)
+    assert exposure_warnings(Settings(**given)) == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"tls_cert": Path("tls.crt")}, "--tls-cert and --tls-key must come together"),
+        ({"tls_key": Path("tls.key")}, "--tls-cert and --tls-key must come together"),
+        ({"tls_client_ca": Path("clients.pem")}, "--tls-client-ca must come with --tls-cert"),
+        ({"admin": True, **TOKENS}, "--admin must not come with --tokens"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, Any], message: str):
+    with pytest.raises(StartError, match=message):
+        check_exposure(Settings(insecure=True, **given))
 
 
 def test_a_host_without_an_address_is_refused():
