@@ -216,7 +216,7 @@ def test_a_server_process_that_is_killed_and_started_again_costs_no_image(
     start()
     try:
         with VisionClient(f"127.0.0.1:{port}", timeout_s=PATIENCE_S) as client:
-            client.wait_until_ready("classes", timeout_s=PATIENCE_S)
+            client.wait_ready("classes", timeout_s=PATIENCE_S)
         summary = run(tmp_path / "there", folder, engine=troubled(f"127.0.0.1:{port}", trouble))
     finally:
         for process in processes:
