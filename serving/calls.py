@@ -15,6 +15,7 @@ from grpc import StatusCode
 from pipelines.errors import DrainingError, ModelNotReadyError, OverloadedError
 from serving.arrivals import Arrivals
 from serving.catalog import Catalog
+from serving.logs.entry import event
 from serving.metrics import Metrics
 from serving.security.limits import RateLimit, address_of
 from serving.status import UNLISTED, Failure, failure_of, is_listed
@@ -175,7 +176,8 @@ class Calls:
         request_id, asked = trail.arrival.request_id, (trail.method, trail.model[:64])
         if not is_listed(error):
             shown = _unsaid(error) if trail.method in NAMING_PEOPLE else error
-            _log.error("internal error, request %s: %s of model %r", request_id, *asked, exc_info=shown)
+            what = event("internal_error", request_id=request_id)
+            _log.error("internal error, request %s: %s of model %r", request_id, *asked, exc_info=shown, extra=what)
         return failure_of(error, request_id=request_id)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted  # in C
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from serving.logs.entry import Entry, Value
 
@@ -19,9 +20,8 @@ def render_json(entry: Entry) -> str:
     """One JSON object in ASCII, with its line's end; times in seconds, at most six digits behind the point."""
     whole = int(entry.time)
     micros = int((entry.time - whole) * 1e6)
-    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{micros:06d}Z"
-    parts = [f'{{"time":"{stamp}","level":"{entry.level}","event":{quoted(entry.event)}']
-    parts += [f'"{name}":{_json(value)}' for name, value in entry.fields]
+    parts = [f'{{"time":"{_second(whole)}.{micros:06d}Z","level":"{entry.level}","event":{quoted(entry.event)}']
+    parts += [f'"{name}":{_TO_JSON.get(type(value), _as_text)(value)}' for name, value in entry.fields]
     if entry.trace:
         parts.append(f'"traceback":{quoted(entry.trace)}')
     return ",".join(parts) + "}\n"
@@ -47,12 +47,22 @@ def render_colored(entry: Entry) -> str:
     return f"{color}{text[:-1]}\x1b[0m\n" if color else text
 
 
-def _json(value: Value) -> str:
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+@lru_cache(maxsize=8)  # a lot's lines are of one second or two
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+def _as_text(value: object) -> str:
+    return quoted(str(value))
+
+
+# By exact type: a line has twenty values, and each costs half of what a chain of questions would.
+_TO_JSON: Mapping[type, Callable[[Any], str]] = {
+    str: quoted,
+    int: str,
+    float: "%.6f".__mod__,
+    bool: lambda value: "true" if value else "false",
+}
 
 
 def _plain(value: Value) -> str:

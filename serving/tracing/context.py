@@ -11,6 +11,7 @@ TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 SAMPLED = 0x01
 MAX_STATE_CHARS, MAX_STATE_MEMBERS = 512, 32
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
 
 
@@ -64,7 +65,7 @@ def read_context(parent: str | None, state: str = "") -> TraceContext | None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
     # A later version may say more behind a dash; of it, only the bit that version 00 knows is passed on.
-    if version == "ff" or (version == "00" and rest) or not int(trace_id, 16) or not int(span_id, 16):
+    if version == "ff" or (version == "00" and rest) or trace_id == _NO_TRACE or span_id == _NO_SPAN:
         return None
     known = int(flags, 16) if version == "00" else int(flags, 16) & SAMPLED
     return TraceContext(trace_id, span_id, known, state if _is_state(state) else "")

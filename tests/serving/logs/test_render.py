@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,11 @@ def test_a_fields_value_of_one_plain_word_needs_no_quotes():
     assert render_console(Entry(0.0, "info", "e", fields)).partition(" info    ")[2] == (
         'it is ready model=cats words="two words" took_s=0.500000\n'
     )
+
+
+def test_a_value_of_another_kind_is_written_as_text():
+    line = render_json(Entry(0.0, "info", "e", (("path", Path("a\nb")),)))  # type: ignore[arg-type]
+    assert json.loads(line)["path"] == "a\nb"
 
 
 def test_each_line_of_a_traceback_stands_behind_a_bar():
