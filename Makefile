@@ -81,7 +81,7 @@ run: $(STAMPS)/$(RUNTIME)-import
 serve: $(STAMPS)/$(RUNTIME)-import
 	$(BIN)/python examples/tour.py --out out --keep
 
-# Known faults of what is installed, as PyPI tells them: https://pypi.org must be reachable.
+# Known faults of what is installed, as PyPI's own service tells them: a mirror of its files is not enough.
 audit: $(STAMPS)/$(RUNTIME)-dev | .venv-audit/stamp
 	$(BIN)/python -m pip freeze --exclude-editable > .venv-audit/installed.txt
 	.venv-audit/bin/pip-audit --requirement .venv-audit/installed.txt --no-deps --disable-pip --strict
