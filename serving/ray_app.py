@@ -68,9 +68,11 @@ async def serve_on_ray(settings: Settings, announce: Callable[[str], None]) -> N
     models = plan_models(settings)
     with joined(settings, models) as used:
         statuses = await deploy(used, models)
-        announce(f"gRPC on {used.host}:{used.port}, HTTP on {used.host}:{used.http_port}")
+        own = settings.ray_address is None  # the ports of another one are those that it was begun with
+        where = f"gRPC on {used.host}:{used.port}, HTTP on {used.host}:{used.http_port}"
+        announce(where if own else f"deployed on {settings.ray_address}")
         announce(_readiness(statuses))
-        if settings.ray_address is None:
+        if own:
             await stop_on_signals().wait()
             announce("stopping")
 

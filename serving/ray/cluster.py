@@ -56,8 +56,9 @@ def joined(settings: Settings, models: Sequence[ModelPlan]) -> Iterator[Settings
         address = {"address": settings.ray_address}
     try:
         ray.init(**address, logging_level=logging.ERROR, log_to_driver=own)
-    except (ConnectionError, ValueError) as error:
-        raise StartError(f"no Ray cluster answers at {settings.ray_address}: {_first_line(error)}") from error
+    except Exception as error:  # Ray raises a bare Exception where its processes take too long to start
+        what = "Ray did not start" if own else f"no Ray cluster answers at {settings.ray_address}"
+        raise StartError(f"{what}: {_first_line(error)}") from error
     try:
         serve.start(
             proxy_location="EveryNode",

@@ -31,7 +31,7 @@ from serving.ray.overview import Overview
 from serving.ray.plan import router_digest
 from serving.ray.replica import ended, own_name
 from serving.ray.router import Router
-from serving.ray.scoped import Scoped
+from serving.ray.scoped import Scoped, log_to_stderr
 from serving.ray.standing import Standing
 from serving.ray.streams import Streams
 from serving.ray.watch import Watch
@@ -51,6 +51,7 @@ class Ingress(Scoped):
     async def __init__(self, settings: Mapping[str, Any]) -> None:  # type: ignore[misc]  # Ray awaits it
         """Follow the models of the cluster; ``settings``: of the server, as JSON's values."""
         told, metrics = Settings.model_validate(settings), Metrics()
+        log_to_stderr(told)
         self._digest = router_digest(told)
         standing = self._standing = Standing()
         watch = self._watch = Watch(standing)

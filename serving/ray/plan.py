@@ -41,7 +41,7 @@ def plan_models(settings: Settings) -> tuple[ModelPlan, ...]:
 
 def router_digest(settings: Settings) -> str:
     """Changes whenever the routers must start anew."""
-    return _digest("router", sorted(settings.model_dump(mode="json").items()))
+    return _digest("router", settings.ray_routers, sorted(_of_cluster(settings, models=()).items()))
 
 
 def _digest(*parts: object) -> str:
@@ -52,7 +52,7 @@ def _plan(model: ModelFolder, folders: Sequence[Path], settings: Settings) -> Mo
     first = model.chosen[0]
     # A package that the operator named is served alone; of a model's folder the replica itself chooses versions.
     folder = first.folder if first.folder in folders else first.folder.parent
-    told = settings.model_copy(update={"models": (folder,), "processes": 1, "watch": False}).model_dump(mode="json")
+    told = _of_cluster(settings, models=(folder,))
     chosen = [(one.folder, one.deploy, one.problem, signature_of(one.folder)) for one in model.chosen]
     return ModelPlan(
         name=first.name,
@@ -60,3 +60,9 @@ def _plan(model: ModelFolder, folders: Sequence[Path], settings: Settings) -> Mo
         settings=told,
         digest=_digest(sorted(told.items()), chosen),
     )
+
+
+def _of_cluster(settings: Settings, *, models: tuple[Path, ...]) -> Mapping[str, Any]:
+    """The settings that act inside a replica, as JSON's values: who deploys from where is not among them."""
+    elsewhere = {"models": models, "port": 0, "http_port": 0, "ray_address": None, "ray_routers": 1}
+    return settings.model_copy(update=elsewhere).model_dump(mode="json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ from serving.ray.board import telling
 from serving.ray.call import HandedCall, Outlet, RefusedError
 from serving.ray.messages import Outcome, Question, WebReply, WebRequest
 from serving.ray.names import BOARD, DEPLOYMENT
-from serving.ray.scoped import Scoped
+from serving.ray.scoped import Scoped, log_to_stderr
 from serving.ray.web import answer_web
 from serving.rest.parts import RestParts
 from serving.settings import Settings, StartError
@@ -43,8 +42,8 @@ class Replica(Scoped):
             cores: to compute with.
             digest: of what it was made of, for whoever deploys it.
         """
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
         told = Settings.model_validate(settings)
+        log_to_stderr(told)
         self._digest = digest
         board = serve.get_deployment_handle(DEPLOYMENT, BOARD)
         async with AsyncExitStack() as stack:

@@ -1,9 +1,12 @@
-"""How what Ray builds ends in order: Ray awaits what ``__del__`` returns, once nothing is inside."""
+"""How what Ray builds logs, and how it ends in order: Ray awaits what ``__del__`` returns, once nothing is inside."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
+
+from serving.settings import Settings
 
 
 class Scoped:
@@ -19,3 +22,8 @@ class Scoped:
 
     def __del__(self) -> Awaitable[None] | None:
         return self.close() if self._scope is not None else None
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Write lines for people: Ray gives them the name of their process, and hands them to whoever began the cluster."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=settings.log_level.upper())

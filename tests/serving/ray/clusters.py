@@ -35,6 +35,11 @@ class RunningCluster:
         """Deploy what lies there now; the newest version of each model, by name."""
         return {status.name: status for status in asyncio.run(deploy(self.settings, plan_models(self.settings)))}
 
+    @property
+    def address(self) -> str:
+        """Where others join it."""
+        return str(ray.get_runtime_context().gcs_address)
+
     def replicas_of(self, app: str) -> dict[str, Any]:
         """The actors of an application, by name."""
         prefix = f"SERVE_REPLICA::{app}#"
@@ -56,9 +61,10 @@ def running_cluster(repository: Path, **over: Any) -> Iterator[RunningCluster]:
         yield cluster
 
 
-def choose(repository: Path, model: str, replicas: int) -> None:
-    """Give a model so many replicas."""
-    text = f"[ray]\nmin_replicas = {replicas}\nmax_replicas = {replicas}\nnum_cpus = 0.25\n"
+def choose(repository: Path, model: str, replicas: int, *, most: int | None = None) -> None:
+    """Give a model so many replicas, and up to ``most`` where more is asked."""
+    text = f"[ray]\nmin_replicas = {replicas}\nmax_replicas = {most or replicas}\nnum_cpus = 0.25\n"
+    text += "target_ongoing_requests = 1.0\nupscale_delay_s = 0.0\n"
     (repository / model / "deploy.toml").write_text(text)
 
 

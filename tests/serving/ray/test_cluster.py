@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'ocella[ray]'")
 
@@ -28,6 +33,7 @@ from protos.oip import infer_pb2, metadata_pb2
 from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
 from serving.client import Prediction, VisionClient
 from serving.ray.names import ROUTER, app_of
+from serving.ray.proxy import SERVICES
 from serving.wire import STATUS_DETAILS_KEY
 from tests.builders import classification_head
 from tests.graphs import classifier_graph
@@ -49,7 +55,7 @@ def own_repository(tmp_path_factory: pytest.TempPathFactory, repository: Path) -
     root = tmp_path_factory.mktemp("ray") / "repository"
     shutil.copytree(repository, root)
     for model in MODELS:
-        choose(root, model, 2 if model == "classes" else 1)
+        choose(root, model, 2 if model == "classes" else 1, most=2)
     folder = make_package(root / "broken" / "1", name="broken")
     edit_manifest(folder, lambda raw: raw["labels"].reverse(), reseal=False)
     choose(root, "broken", 1)
@@ -157,6 +163,12 @@ def test_models_are_listed_with_why_one_does_not_answer(client: VisionClient):
     assert "recipe changed" in known["broken"].reason
 
 
+def test_reflection_names_the_services(cluster: RunningCluster):
+    with grpc.insecure_channel(cluster.grpc) as channel:
+        named = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert {service.full_name for service in SERVICES} <= named
+
+
 def test_galleries_of_faces_are_refused_in_one_sentence(client: VisionClient):
     with pytest.raises(NotOfferedError, match="galleries of faces live in one server"):
         client.list_people(model="vectors")
@@ -198,6 +210,36 @@ def test_a_router_that_dies_costs_no_request(cluster: RunningCluster, photos: li
         cluster.kill_one_of(ROUTER)
         asking.wait_for_more(30)
     assert asking.errors == []
+
+
+def test_replicas_follow_the_load(cluster: RunningCluster, photos: list[bytes]):
+    assert len(cluster.replicas_of(app_of("vectors"))) == 1
+    asking = [Asking(lambda client: client.predict("vectors", photos[0]), cluster.grpc) for _ in range(4)]
+    end = time.monotonic() + 2 * PATIENCE_S  # Ray looks back on half a minute
+    with asking[0], asking[1], asking[2], asking[3]:
+        while (count := len(cluster.replicas_of(app_of("vectors")))) < 2 and time.monotonic() < end:
+            asking[0].wait_for_more(1)
+    assert count == 2
+    assert [one.errors for one in asking] == [[]] * 4
+
+
+def test_the_command_deploys_on_a_cluster_that_is_there_and_leaves_alone_what_did_not_change(
+    cluster: RunningCluster, own_repository: Path
+):
+    before = cluster.replicas_of(app_of("classes")).keys()
+    command = [sys.executable, "-m", "ocella", "serve", "--ray", "--address", cluster.address]
+    done = subprocess.run(
+        [*command, "--models", str(own_repository)],
+        env={**os.environ, "OCELLA_GRACE_S": str(cluster.settings.grace_s)},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert re.search(r"^ready: classes 1, masks 1, things 1, vectors 1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^not ready: broken .*recipe changed", done.stdout, re.MULTILINE)
+    assert cluster.replicas_of(app_of("classes")).keys() == before
 
 
 def test_a_new_version_takes_over_without_a_failed_request_and_leaves_the_other_models_alone(
