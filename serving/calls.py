@@ -142,7 +142,7 @@ class Calls:
     def stream(self, method: str, *, deadline: float) -> Iterator[Trail]:
         """Sinks are told of the requests that run inside as of one stream; ``deadline`` is as in ``run``.
 
-        Where the stream is refused as a whole, ``failure`` of the trail says so.
+        Where the stream is refused as a whole, ``failure`` of the trail says so, and it is counted as one request.
         """
         arrival = current_arrival()
         whole = Trail(arrival, method)
@@ -156,6 +156,7 @@ class Calls:
             raise
         except BaseException:
             code = whole.failure.status.grpc if whole.failure else StatusCode.UNKNOWN
+            self._metrics.call("", "", method).done(code.name, time.monotonic() - whole.start)
             raise
         finally:
             self._end(whole, code.name, whole.failure)

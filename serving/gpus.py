@@ -53,23 +53,17 @@ INFO = "ocella_gpu_info"
 @contextmanager
 def watching_gpus(registry: CollectorRegistry) -> Iterator[None]:
     """Show the machine's GPUs in ``registry``; nothing where there is no NVML (extra ``gpu``) or no driver."""
-    try:
-        import pynvml
-    except ImportError:
+    nvml = _initialised()
+    if nvml is None:
         yield
         return
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield
-        return
-    collector = GpuCollector(pynvml)
+    collector = GpuCollector(nvml)
     registry.register(collector)
     try:
         yield
     finally:
         registry.unregister(collector)
-        pynvml.nvmlShutdown()
+        nvml.nvmlShutdown()
 
 
 class GpuCollector(Collector):
@@ -106,6 +100,19 @@ class GpuCollector(Collector):
             except nvml.NVMLError:
                 continue
         yield info
+
+
+def _initialised() -> Any:
+    """NVML's module, ready to be asked; ``None`` where it is not installed or finds no driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
 
 
 def _family(gauge: _Gauge) -> GaugeMetricFamily:

@@ -130,3 +130,9 @@ def test_panels_have_ids_of_their_own_and_say_what_they_show():
         assert panel["description"].endswith("."), panel["title"]
         assert panel["datasource"]["uid"] == "${datasource}"
         assert [target["refId"] for target in panel["targets"]] == list("ABCDEF"[: len(panel["targets"])])
+
+
+def test_the_panels_that_the_page_names_are_on_the_dashboard():
+    named = set(re.findall(r"(?<![*\w])\*([^*\n]+)\*(?!\*)", PAGE.read_text()))
+    assert named
+    assert named <= {panel["title"] for panel in panels()}
