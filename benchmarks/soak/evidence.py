@@ -115,4 +115,6 @@ def counts_of(rows: Sequence[Row]) -> Counts:
             counts[row["method"], row["code"]] += 1
         else:
             counts.update({(row["method"], code): count for code, count in frames_of(row).items()})
+            if "reason" in row:  # refused as a whole, which counts as one request
+                counts[row["method"], row["code"]] += 1
     return counts

@@ -150,6 +150,11 @@ def test_requests_inside_of_streams_count_as_the_metrics_do():
     assert counts_of(ROWS) == METRICS.requests
 
 
+def test_a_stream_that_was_refused_as_a_whole_counts_as_one_request():
+    refused = line(replace(STREAM, frames={}), event="stream", code="INVALID_ARGUMENT", reason="InvalidRequestError")
+    assert counts_of([refused]) == {("PredictStream", "INVALID_ARGUMENT"): 1}
+
+
 @pytest.mark.slow
 def test_half_a_minute_of_soak_holds():
     command = (sys.executable, "-m", "benchmarks.soak", "--minutes", "0.5", "--workers", "4")
