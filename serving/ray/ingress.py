@@ -20,6 +20,7 @@ from protos.oip import control_pb2
 from serving.catalog import ModelStatus
 from serving.grpc_server import ENVELOPE_BYTES
 from serving.health import Health
+from serving.http_server import allowed_hosts
 from serving.metrics import Metrics
 from serving.oip.documents import Document, repository_index, server_metadata
 from serving.oip.methods import METHODS
@@ -37,6 +38,7 @@ from serving.ray.streams import Streams
 from serving.ray.watch import Watch
 from serving.ray.web_front import WebFront
 from serving.ray.wire import NAMED, tell
+from serving.rest.gate import Door
 from serving.settings import Settings
 from serving.status import Failure, failure_of
 from serving.wire import write_models
@@ -60,8 +62,9 @@ class Ingress(Scoped):
         self._streams = Streams(self._router, window=told.stream_window)
         self._overview = Overview(watch.handles, standing)
         self._health = Health(standing)
+        door = Door(allowed_hosts(told.host))
         max_body = told.max_image_bytes + ENVELOPE_BYTES
-        self._web = WebFront(self._router, standing, self._overview, board, max_body=max_body)
+        self._web = WebFront(self._router, standing, self._overview, board, door=door, max_body=max_body)
         await watch.look()
         async with AsyncExitStack() as stack:
             for work in (

@@ -16,6 +16,7 @@ from serving.ray.messages import WebReply, WebRequest
 from serving.ray.overview import Overview
 from serving.ray.router import Router
 from serving.ray.standing import Standing
+from serving.rest.gate import Door
 from serving.rest.management import list_models
 from serving.rest.reply import Reply, document_reply, failure_reply
 from serving.status import Failure, Status
@@ -28,16 +29,21 @@ _NOT_HERE = Status(StatusCode.UNIMPLEMENTED, 501)
 class WebFront:
     """Answers requests of HTTP."""
 
-    def __init__(self, router: Router, standing: Standing, overview: Overview, board: Any, *, max_body: int) -> None:
-        """``board``: handle of the metrics' board; ``max_body``: bytes of a body."""
+    def __init__(
+        self, router: Router, standing: Standing, overview: Overview, board: Any, *, door: Door, max_body: int
+    ) -> None:
+        """``board``: handle of the metrics' board; ``door``: who may ask; ``max_body``: bytes of a body."""
         self._router = router
         self._standing = standing
         self._overview = overview
         self._board = board
+        self._door = door
         self._max_body = max_body
 
     async def answer(self, request: Request) -> Response:
         """One request."""
+        if refused := self._door.refusal(request.headers):
+            return _response(failure_reply(refused))
         path = request.url.path
         match path:
             case "/healthz":
