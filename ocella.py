@@ -245,8 +245,9 @@ class Models:
         if server is None:
             return read_manifest(find_package(Path(model)))
         from serving.client import VisionClient
+        from serving.client.environment import credentials_from_environment
 
-        with VisionClient(server) as client:
+        with VisionClient(server, **credentials_from_environment()) as client:
             described = client.describe_model(model)
             return parse_manifest(json.loads(described.manifest_json), where=f"{model} on {server}")
 
@@ -299,8 +300,9 @@ def _remote(model: str, server: str, options: PredictOptions, tiles: TileOptions
     from pipelines.image import decode_image
     from pipelines.manifest import parse_manifest
     from serving.client import VisionClient
+    from serving.client.environment import credentials_from_environment
 
-    with VisionClient(server) as client:
+    with VisionClient(server, **credentials_from_environment()) as client:
         described = client.describe_model(model)
         manifest = parse_manifest(json.loads(described.manifest_json), where=f"{model} on {server}")
         options.check_for(manifest.head.task)

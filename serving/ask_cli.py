@@ -33,8 +33,9 @@ def models(
     """
     _silence_grpc()
     from serving.client import VisionClient
+    from serving.client.environment import credentials_from_environment
 
-    with VisionClient(server) as client:
+    with VisionClient(server, **credentials_from_environment()) as client:
         statuses = client.list_models()
     if as_json:
         print(json.dumps([asdict(status) for status in statuses], indent=2))
@@ -55,8 +56,9 @@ def health(
     """
     _silence_grpc()
     from serving.client import VisionClient
+    from serving.client.environment import credentials_from_environment
 
-    with VisionClient(server) as client:
+    with VisionClient(server, **credentials_from_environment()) as client:
         ready = client.is_ready(model)
     if not ready:
         typer.echo(f"error: {model or 'the server'} at {server} is not ready", err=True)

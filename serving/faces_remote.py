@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from pipelines.decisions import Enrolled, Identified, People, Verified
+from pipelines.decisions import Enrolled, Identified, People, Removed, Verified
 
 
 class RemoteFaces:
@@ -16,8 +16,9 @@ class RemoteFaces:
         """``model``: empty for the only one that embeds faces."""
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines repeat our errors; read at its import
         from serving.client import VisionClient
+        from serving.client.environment import credentials_from_environment
 
-        self._client, self._model = VisionClient(server), model
+        self._client, self._model = VisionClient(server, **credentials_from_environment()), model
 
     def enroll(self, person: str, images: Sequence[bytes]) -> Enrolled:
         """Add samples of a person, all or none."""
@@ -37,7 +38,7 @@ class RemoteFaces:
         """Who is enrolled."""
         return self._client.list_people(model=self._model)
 
-    def remove_person(self, person: str) -> int:
+    def remove_person(self, person: str) -> Removed:
         """Delete a person for good."""
         return self._client.remove_person(person, model=self._model)
 

@@ -30,6 +30,7 @@ from serving.batch.engine import Engine, Finish
 from serving.batch.errors import JobError
 from serving.batch.identity import digest_of
 from serving.client import AsyncVisionClient, ModelDescription, Prediction
+from serving.client.environment import credentials_from_environment
 
 T = TypeVar("T")
 AWAY = (ServiceUnavailableError, DrainingError, ModelNotReadyError)
@@ -126,7 +127,7 @@ async def remote_engine(
     timeout_s: float,
 ) -> AsyncIterator[Engine]:
     """Connect to a server; ``version`` 0 is the newest that is ready now, and stays the one asked."""
-    async with AsyncVisionClient(server, timeout_s=timeout_s) as client:
+    async with AsyncVisionClient(server, timeout_s=timeout_s, **credentials_from_environment()) as client:
         try:
             described = await client.describe_model(model, version=version)
         except OcellaError as error:
