@@ -209,7 +209,11 @@ class DataPlane:
         )
         async with self._enter(model, claim) as place:
             arrival = time.monotonic()
-            outputs, inference_s = await _run_in_parts(model.batcher, rows, place)
+            if rows.count <= model.policy.max_size:
+                ran = await model.batcher.run(rows, place)
+                outputs, inference_s = ran.outputs, ran.inference_s
+            else:
+                outputs, inference_s = await _run_in_parts(model.batcher, rows, place)
         queue_s = time.monotonic() - arrival - inference_s
         model.meter.inferred(rows.count, queue_s, inference_s)
         if trail := current_trail():
@@ -278,12 +282,9 @@ def _claim(call: PredictCall) -> Claim:
     )
 
 
-async def _run_in_parts(batcher: Batcher, rows: Rows, place: Place) -> tuple[Mapping[str, AnyArray], float]:
+async def _run_in_parts(batcher: Batcher, rows: Rows, place: Place) -> tuple[dict[str, AnyArray], float]:
     """Outputs of all rows in their order, and the seconds of the longest run."""
     parts = split_part(rows, batcher.policy.max_size)
-    if len(parts) == 1:
-        ran = await batcher.run(rows, place)
-        return ran.outputs, ran.inference_s
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(batcher.run(part, place)) for part in parts]

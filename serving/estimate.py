@@ -21,11 +21,12 @@ class Recent:
         self._values: deque[float] = deque(maxlen=SAMPLES)
         self._typical: float | None = 0.0
         self._reliable: float | None = 0.0
+        self._least: float | None = 0.0
 
     def add(self, seconds: float) -> None:
         """Take one more value into account; what it changes is computed when it is asked for, which few requests do."""
         self._values.append(seconds)
-        self._typical = self._reliable = None
+        self._typical = self._reliable = self._least = None
 
     @property
     def typical(self) -> float:
@@ -44,7 +45,9 @@ class Recent:
     @property
     def least(self) -> float:
         """The smallest, seconds; 0 before the first."""
-        return min(self._values, default=0.0)
+        if self._least is None:
+            self._least = min(self._values)
+        return self._least
 
 
 class ServiceTimes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from pipelines.errors import DeadlineExceededError, DrainingError
 from serving.admission import Admission, Claim, Place
+
+# A deadline further away than twice this gets no timer of its own: nearly all requests are answered before. It is
+# looked at once in so many seconds, and gets one when it is near.
+LOOK_S = 1.0
 
 
 class Inside:
@@ -23,25 +26,42 @@ class Inside:
     def __init__(self, *, longest_s: float = math.inf) -> None:
         """``longest_s``: that a request may be inside, whatever its deadline."""
         self.longest_s = longest_s
-        self._bounds: set[asyncio.Timeout] = set()
+        self._bounds: dict[asyncio.Timeout, float] = {}
         self._empty = asyncio.Event()
         self._empty.set()
+        self._looks = False
         self.aborted = False
 
     def enter(self, admission: Admission, claim: Claim) -> Stay:
         """Hold a place in ``admission`` while the block runs, until the claim's deadline or an abort."""
         return Stay(self, admission, claim)
 
-    def arrived(self, bound: asyncio.Timeout) -> None:
-        """One more."""
-        self._bounds.add(bound)
+    def arrived(self, bound: asyncio.Timeout, end: float) -> None:
+        """One more, which must end at ``end``, seconds of the loop's clock: as ``bound`` says, or will say in time."""
+        self._bounds[bound] = end
         self._empty.clear()
+        if not self._looks and end < math.inf:
+            self._look_later()
 
     def left(self, bound: asyncio.Timeout) -> None:
         """One less."""
-        self._bounds.discard(bound)
+        del self._bounds[bound]
         if not self._bounds:
             self._empty.set()
+
+    def _look_later(self) -> None:
+        self._looks = True
+        asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Give a timer to each bound whose end is near and that has none."""
+        self._looks = False
+        near = asyncio.get_running_loop().time() + 2 * LOOK_S
+        for bound, end in self._bounds.items():
+            if end < near and bound.when() is None and not bound.expired():
+                bound.reschedule(end)
+        if self._bounds:
+            self._look_later()
 
     async def wait_empty(self) -> None:
         """Return once no request is inside."""
@@ -62,21 +82,22 @@ class Stay(AbstractAsyncContextManager[Place]):
     time was over before the block was.
     """
 
-    __slots__ = ("_admission", "_bound", "_claim", "_inside", "_place")
+    __slots__ = ("_admission", "_bound", "_claim", "_end", "_inside", "_place")
 
     def __init__(self, inside: Inside, admission: Admission, claim: Claim) -> None:
         self._inside = inside
         self._admission = admission
         self._claim = claim
         # Claims keep their own deadline: no estimate has to judge one that is minutes away.
-        end = min(claim.deadline, time.monotonic() + inside.longest_s)
-        self._bound = asyncio.timeout_at(None if end == math.inf else end)
+        now = asyncio.get_running_loop().time()
+        self._end = min(claim.deadline, now + inside.longest_s)
+        self._bound = asyncio.timeout_at(self._end if self._end < now + 2 * LOOK_S else None)
         self._place: Place | None = None
 
     async def __aenter__(self) -> Place:
         self._place = place = self._admission.enter(self._claim)
-        self._inside.arrived(self._bound)
         await self._bound.__aenter__()
+        self._inside.arrived(self._bound, self._end)
         return place
 
     async def __aexit__(
@@ -90,7 +111,7 @@ class Stay(AbstractAsyncContextManager[Place]):
         except TimeoutError:
             if self._inside.aborted:
                 raise DrainingError("the server stopped before the answer was ready") from None
-            if time.monotonic() < self._claim.deadline:
+            if asyncio.get_running_loop().time() < self._claim.deadline:
                 raise DeadlineExceededError(
                     f"the {self._inside.longest_s:g} seconds that this server gives a request passed before its answer"
                 ) from None

@@ -17,7 +17,7 @@ from serving.oip.wire import read_request, wrap_in_stream, write_result, write_s
 from serving.ordered_stream import Begin, OrderedStream
 from serving.security.caller import client_of
 from serving.status import Failure, failure_of
-from serving.trail import received
+from serving.trail import Arrival, received
 from serving.vision import deadline_of, refuse
 
 Context = Any  # grpc.aio.ServicerContext; grpcio has no types for it
@@ -32,9 +32,9 @@ class InferenceService:
 
     async def model_infer(self, data: bytes, context: Context) -> bytes:
         """Run the graph on tensors, or the pipeline on encoded images."""
-        self._arrive(context)
+        arrival = self._arrive(context)
         message = _read_infer(data)
-        outcome = await self._infer("ModelInfer", message, len(data), deadline_of(context), client_of(context), None)
+        outcome = await self._infer("ModelInfer", message, len(data), deadline_of(context), arrival.client, None)
         return outcome if isinstance(outcome, bytes) else await refuse(context, outcome)
 
     async def model_stream_infer(self, _: object, context: Context) -> None:
@@ -62,8 +62,8 @@ class InferenceService:
         )
         return await refuse(context, outcome) if isinstance(outcome, Failure) else outcome
 
-    def _arrive(self, context: Context) -> None:
-        self._parts.calls.arrivals.grpc(context, "oip")
+    def _arrive(self, context: Context) -> Arrival:
+        return self._parts.calls.arrivals.grpc(context, "oip")
 
     async def _answer_in_band(self, data: bytes, _: Begin, *, deadline: float, client: str) -> bytes:
         message = _read_infer(data)

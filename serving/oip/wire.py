@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pipelines.errors import InvalidRequestError, NotAllowedError
@@ -33,7 +34,8 @@ from serving.oip.tensors import (
     to_raw,
 )
 
-# ``raw_output_contents`` is field 6, length-delimited: its tag on the wire.
+# Tags on the wire of ``id`` and ``raw_output_contents``, fields 3 and 6, length-delimited.
+_ID_TAG = bytes([3 << 3 | 2])
 _RAW_OUTPUT_TAG = bytes([6 << 3 | 2])
 _CONTENTS_FIELD: Mapping[str, str] = {
     "BOOL": "bool_contents",
@@ -90,6 +92,8 @@ def write_result(
     InvalidRequestError where an output does not fit into its shared memory.
     """
     placements = {output.name: output.placement for output in request.outputs if output.placement}
+    if not placements and is_final is None:
+        return _write_plain(result, request.id)
     message = pb.ModelInferResponse(model_name=result.model, model_version=str(result.version), id=request.id)
     if is_final is not None:
         message.parameters[FINAL_RESPONSE].bool_param = is_final
@@ -97,7 +101,7 @@ def write_result(
     for tensor in result.outputs:
         output = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.array.shape)
         contents = to_raw(tensor)
-        if placements and (placement := placements.get(tensor.name)):
+        if placement := placements.get(tensor.name):
             _shared(memory).write(placement, contents)
             output.parameters[REGION].string_param = placement.region
             output.parameters[REGION_SIZE].int64_param = len(contents)
@@ -107,6 +111,28 @@ def write_result(
         parts += (_RAW_OUTPUT_TAG, _varint(len(contents)), contents)
     parts[0] = message.SerializeToString()
     return b"".join(parts)
+
+
+def _write_plain(result: InferResult, request_id: str) -> bytes:
+    """A result without parameters: what is the same in the answers to requests of one kind is written once."""
+    outputs = tuple([(tensor.name, tensor.datatype, tensor.array.shape) for tensor in result.outputs])
+    parts: list[bytes | memoryview] = [_plain_header(result.model, result.version, outputs)]
+    if request_id:
+        text = request_id.encode()
+        parts += (_ID_TAG, _varint(len(text)), text)
+    for tensor in result.outputs:
+        contents = to_raw(tensor)
+        parts += (_RAW_OUTPUT_TAG, _varint(len(contents)), contents)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=512)
+def _plain_header(model: str, version: int, outputs: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """The bytes of an answer without its id and contents; ``outputs``: name, datatype and shape of each."""
+    message = pb.ModelInferResponse(model_name=model, model_version=str(version))
+    for name, datatype, shape in outputs:
+        message.outputs.add(name=name, datatype=datatype, shape=shape)
+    return message.SerializeToString()
 
 
 def write_stream_error(text: str, request_id: str) -> bytes:

@@ -8,6 +8,7 @@ from pipelines.errors import DeadlineExceededError, DrainingError, OverloadedErr
 from serving.admission import Admission, Bounds, Claim
 from serving.estimate import ServiceTimes
 from serving.inside import Inside
+from tests.serving.virtual_time import run_virtually
 
 
 @pytest.fixture
@@ -76,3 +77,31 @@ async def test_who_is_refused_was_never_inside(admission: Admission):
         with pytest.raises(OverloadedError, match="bytes may be inside"):
             await inside.enter(admission, Claim(bytes=90)).__aenter__()
     await inside.wait_empty()
+
+
+def test_a_deadline_that_is_far_away_ends_the_block_on_time_too():
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        times = ServiceTimes(slots=1, max_size=1, pixel_threads=1)
+        admission = Admission(Bounds(rows=4, bytes=100, window=1), times, clock=loop.time)
+        inside = Inside()
+        with pytest.raises(DeadlineExceededError, match="deadline passed before the answer"):
+            async with inside.enter(admission, Claim(deadline=7.25)):
+                await asyncio.Event().wait()
+        await inside.wait_empty()
+        return loop.time()
+
+    assert run_virtually(scene()) == pytest.approx(7.25)
+
+
+def test_the_servers_own_bound_ends_a_block_without_a_deadline():
+    async def scene() -> float:
+        loop = asyncio.get_running_loop()
+        times = ServiceTimes(slots=1, max_size=1, pixel_threads=1)
+        admission = Admission(Bounds(rows=4, bytes=100, window=1), times, clock=loop.time)
+        with pytest.raises(DeadlineExceededError, match="the 30 seconds that this server gives"):
+            async with Inside(longest_s=30).enter(admission, Claim()):
+                await asyncio.Event().wait()
+        return loop.time()
+
+    assert run_virtually(scene()) == pytest.approx(30)

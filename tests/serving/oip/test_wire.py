@@ -54,6 +54,16 @@ def test_contents_of_every_length_are_found_again(size: int):
     assert answer.raw_output_contents[0] == bytes([7]) * size
 
 
+def test_answers_of_one_kind_keep_their_own_ids_and_contents():
+    answers = []
+    for number, request_id in enumerate(("", "é" * 200)):
+        tensor = Tensor("x", "FP32", np.full((1, 2), number, np.float32))
+        asked = InferRequest(model="m", inputs=(tensor,), id=request_id)
+        answers.append(pb.ModelInferResponse.FromString(write_result(InferResult("m", 1, (tensor,)), asked, None)))
+    assert [answer.id for answer in answers] == ["", "é" * 200]
+    assert [np.frombuffer(answer.raw_output_contents[0], np.float32)[0] for answer in answers] == [0, 1]
+
+
 def test_an_answer_in_a_stream_is_wrapped_and_final():
     answer = wrap_in_stream(write_result(InferResult("m", 1, (NUMBERS,)), REQUEST, None, is_final=True))
     message = pb.ModelStreamInferResponse.FromString(answer)
