@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,9 +12,13 @@ from typing import TYPE_CHECKING
 from serving.settings import StartError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
     from serving.tracing.spans import Tracing
 
 SERVICE = "ocella"
+END_S = 3.0
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -42,4 +48,13 @@ def tracing_to(endpoint: str) -> Iterator[Tracing]:
         yield tracing
     finally:
         tracing.close()
-        provider.shutdown()
+        _end(provider)
+
+
+def _end(provider: TracerProvider) -> None:
+    """Send what waits; the exporter alone would try a receiver that does not answer for as long as it takes."""
+    ending = threading.Thread(target=provider.shutdown, name="spans-end", daemon=True)
+    ending.start()
+    ending.join(END_S)
+    if ending.is_alive():
+        _log.warning("the receiver of traces must answer within %g s of the end, the last spans are lost", END_S)

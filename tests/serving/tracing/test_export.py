@@ -32,15 +32,19 @@ class Receiver(TraceServiceServicer):  # type: ignore[misc]  # generated
     Attributes:
         resources: spans with what made them.
         came: set when something has come.
+        gate: what each answer waits for.
     """
 
     def __init__(self) -> None:
         self.resources: list[object] = []
         self.came = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
 
     def Export(self, request: otlp.ExportTraceServiceRequest, _: object) -> otlp.ExportTraceServiceResponse:  # noqa: N802
         self.resources += request.resource_spans
         self.came.set()
+        self.gate.wait(PATIENCE_S)
         return otlp.ExportTraceServiceResponse()
 
 
@@ -53,6 +57,7 @@ def receiving() -> Iterator[tuple[Receiver, str]]:
     try:
         yield receiver, f"http://127.0.0.1:{port}"
     finally:
+        receiver.gate.set()
         server.stop(None).wait()
 
 
@@ -97,6 +102,20 @@ def test_what_waits_is_sent_when_a_server_stops(monkeypatch: pytest.MonkeyPatch)
     (one,) = receiver.resources
     assert [span.name for scope in one.scope_spans for span in scope.spans] == ["ocella.v1.Vision/ListModels"]
     assert {pair.key: pair.value.string_value for pair in one.resource.attributes}["service.name"] == "ocella"
+
+
+def test_a_receiver_that_does_not_answer_holds_no_server_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("serving.tracing.export.END_S", 0.01)
+    with receiving() as (receiver, endpoint):
+        receiver.gate.clear()
+        with tracing_to(endpoint) as tracing:
+            trail = Trail(Arrival("grpc", "", "7", tracing.begin(None)), "ListModels")
+            trail.end("OK")
+            tracing(trail)
+        assert not receiver.gate.is_set()
+    assert "the last spans are lost" in caplog.text
 
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
