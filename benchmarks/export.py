@@ -14,7 +14,8 @@ import numpy as np
 # The folder of a script is searched first, and there `export` is this very file.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from export.exporters import INPUT, decoded_samples
+from export.comparison import decoded_samples
+from export.draft import INPUT
 from export.graph import graph_bytes
 from export.named.table import named_subject
 from export.passes.bake_input import bake_input, baked_spec

@@ -14,7 +14,8 @@ from pipelines.errors import MissingExtraError, OcellaError, RecipeError
 from pipelines.manifest import NAME_PATTERN
 
 if TYPE_CHECKING:
-    from export.exporters import ExportChoices, Exported
+    from export.draft import ExportChoices
+    from export.exporters import Exported
     from export.subject import Subject
 
 
@@ -81,7 +82,7 @@ def export_command(
 def choices_from(*, precision: str, pixels: str, nms: str, exporter: str, max_batch: int) -> ExportChoices:
     """The flags as choices; raises BadParameter for a word that is none of a flag's."""
     _require_torch()
-    from export.exporters import ExportChoices
+    from export.draft import ExportChoices
     from export.trace import EXPORTERS
 
     for flag, value, known in (

@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import torch
-
+from export.comparison import decoded_samples, gate_plan, reference_of, scale_random, scaling_batches
+from export.draft import INPUT, ExportChoices, bakes, channels_of, draft_of, suppresses
 from export.gate.compare import Expected
-from export.gate.grid import cases_of, other_sizes
+from export.gate.grid import other_sizes
 from export.gate.report import GateReport
 from export.gate.rounding import rounding_of, with_rounding
-from export.gate.run import Candidate, Plan, Reference, run_gate
-from export.gate.scaling import scale_last_layers, settle_batch_norm
+from export.gate.run import Candidate, Plan, run_gate
 from export.graph import graph_bytes, inspect_graph, opset_of
 from export.package import PackageDraft, draft_manifest
-from export.passes.bake_input import bake_input, baked_spec
+from export.passes.bake_input import bake_input
 from export.passes.fold_constants import fold_constants
 from export.passes.fuse_batch_norm import fuse_batch_norm
-from export.passes.nms_in_graph import nms_in_graph, suppressing_head
+from export.passes.nms_in_graph import nms_in_graph
 from export.passes.result import accepted
 from export.passes.to_float16 import to_float16
-from export.subject import DEFAULTS, Subject
-from export.tolerance import float16_tolerance
-from export.torch_session import TorchSession
-from export.trace import EXPORTERS, OPSET, TraceSpec, trace_with
+from export.subject import Subject
+from export.trace import TraceSpec, trace_with
 from pipelines.errors import OcellaError, RecipeError
-from pipelines.grid import case_input
-from pipelines.image import ImageLimits, decode_image
-from pipelines.manifest import ModelManifest, Provenance
-from pipelines.specs import ClassificationHead, DetectionHead, Head, SegmentationHead, TensorSpec
-from pipelines.types import ByteArray
+from pipelines.specs import DetectionHead
 
 if TYPE_CHECKING:
     import onnx
-
-INPUT = "pixels"
-_SCALING_BATCH = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportChoices:
-    """What the caller chooses.
-
-    Attributes:
-        exporters: those to try, in order; see ``export.trace.EXPORTERS``.
-        precision: of the graph inside.
-        pixels: ``uint8``: normalisation and layout are in the graph; ``float32``: the graph takes normalised rows.
-        nms_in_graph: a detector suppresses for itself; see ``export.passes.nms_in_graph``.
-        max_batch: the largest batch that is proven.
-    """
-
-    exporters: tuple[str, ...] = tuple(EXPORTERS)
-    precision: Literal["fp32", "fp16"] = "fp32"
-    pixels: Literal["uint8", "float32"] = "uint8"
-    nms_in_graph: bool = False
-    max_batch: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +58,6 @@ class Exported:
         return graph_bytes(self.model)
 
 
-def decoded_samples(subject: Subject) -> list[ByteArray]:
-    """The samples as ``(H, W, 3)`` uint8 RGB."""
-    spec = subject.image
-    return [decode_image(one.image, exif=spec.exif, alpha=spec.alpha, limits=ImageLimits()) for one in subject.samples]
-
-
 def export_subject(
     subject: Subject, choices: ExportChoices, *, report: Callable[[str], None] = lambda _: None
 ) -> Exported:
@@ -109,7 +73,7 @@ def export_subject(
     sizes = other_sizes(rows_hw[0], multiple_of=subject.sizes.multiple_of, least=subject.sizes.least)
     scaled = scale_random(subject, reference.manifest, images, sizes=sizes)
     if subject.scaling is not None and subject.dynamic_batch:
-        rounding = rounding_of(subject.module, _batches(subject, reference.manifest, images, sizes))
+        rounding = rounding_of(subject.module, scaling_batches(subject, reference.manifest, images, sizes))
         draft = replace(draft, tolerance=with_rounding(draft.tolerance, rounding, precision=choices.precision))
     reports: list[GateReport] = []
     plan = gate_plan(subject, images, sizes=(), choices=choices, scaled=scaled)
@@ -117,7 +81,7 @@ def export_subject(
         sizes = other_sizes(rows_hw[0], multiple_of=free, least=subject.sizes.least)
         plan = gate_plan(subject, images, sizes=sizes, choices=choices, scaled=scaled)
         spec = TraceSpec(
-            row_shape=(_channels(subject), *rows_hw[0]),
+            row_shape=(channels_of(subject), *rows_hw[0]),
             input_name=INPUT,
             output_names=subject.output_names,
             dynamic_batch=subject.dynamic_batch,
@@ -145,48 +109,13 @@ def export_subject(
     return Exported(None, draft, plan, tuple(reports), {}, ())
 
 
-def draft_of(subject: Subject, choices: ExportChoices) -> PackageDraft:
-    """What the manifest of an export says, before the gate has spoken."""
-    tools = _tools()
-    head: Head = subject.head
-    if isinstance(head, DetectionHead) and choices.nms_in_graph:
-        head = suppressing_head(head, num_classes=len(subject.labels))
-    return PackageDraft(
-        name=subject.name,
-        version=subject.version,
-        description=subject.description,
-        license=subject.license,
-        source=subject.source,
-        image=baked_spec(subject.image) if _bakes(subject, choices) else subject.image,
-        head=head,
-        labels=subject.labels,
-        provenance=Provenance(tools=tools, opset=OPSET, metrics=dict(subject.metrics), parity=None),
-        reference="torch",
-        recorded_with=tools,
-        options=(DEFAULTS,),
-        tolerance=float16_tolerance(subject.tolerance) if choices.precision == "fp16" else subject.tolerance,
-    )
-
-
-def _bakes(subject: Subject, choices: ExportChoices) -> bool:
-    return choices.pixels == "uint8" and subject.image.dtype == "float32" and subject.image.scale != "image_max"
-
-
-def _channels(subject: Subject) -> int:
-    return 1 if subject.image.color == "gray" else 3
-
-
 def _freedoms(subject: Subject, rows_hw: Sequence[tuple[int, int]], choices: ExportChoices) -> list[int | None]:
     """Multiples of free sides to try; a fit that gives rows of several sizes needs them free."""
     multiple = subject.sizes.multiple_of
     several = len(set(rows_hw)) > 1 or subject.image.fit.kind in ("pad", "stretch_to_multiple", "none")
-    if multiple is None or _suppresses(subject, choices):
+    if multiple is None or suppresses(subject, choices):
         return [None]
     return [multiple] if several else [multiple, None]
-
-
-def _suppresses(subject: Subject, choices: ExportChoices) -> bool:
-    return choices.nms_in_graph and isinstance(subject.head, DetectionHead)
 
 
 def _graph(
@@ -198,98 +127,17 @@ def _graph(
     for name, result_of in (("fold_constants", fold_constants), ("fuse_batch_norm", fuse_batch_norm)):
         result = result_of(model)
         model, rewrites[name] = accepted(result, name=name), result.count
-    if isinstance(subject.head, DetectionHead) and _suppresses(subject, choices):
+    if isinstance(subject.head, DetectionHead) and suppresses(subject, choices):
         height, width = spec.row_shape[1:]
         result = nms_in_graph(model, subject.head, row_hw=(height, width))
         model, rewrites["nms_in_graph"] = accepted(result, name="nms_in_graph"), result.count
     if choices.precision == "fp16":
         result = to_float16(model)
         model, rewrites["to_float16"] = accepted(result, name="to_float16"), result.count
-    if _bakes(subject, choices):
+    if bakes(subject, choices):
         result = bake_input(model, subject.image)
         model, rewrites["bake_input"] = accepted(result, name="bake_input"), result.count
     return model, rewrites
-
-
-def reference_of(subject: Subject, draft: PackageDraft) -> Reference:
-    """The module behind its own recipe, not the package's: baking must not change what is compared with."""
-    inputs = (
-        TensorSpec(name=INPUT, dtype=subject.image.dtype, shape=("batch", _channels(subject), "height", "width")),
-    )
-    outputs = tuple(TensorSpec(name=name, dtype="float32", shape=("batch", "?")) for name in subject.output_names)
-    manifest = draft_manifest(replace(draft, image=subject.image, head=subject.head), inputs, outputs)
-    return Reference(
-        manifest=manifest,
-        session=TorchSession(subject.module, inputs=inputs, outputs=outputs),
-        exact=lambda: TorchSession(copy.deepcopy(subject.module).double(), inputs=inputs, outputs=outputs),
-    )
-
-
-def scale_random(
-    subject: Subject,
-    manifest: ModelManifest,
-    images: list[ByteArray],
-    *,
-    sizes: Sequence[tuple[int, int]] = (),
-) -> tuple[str, ...]:
-    """Scale the last layers of random weights; nothing is done to learnt ones."""
-    if subject.scaling is None:
-        return ()
-    batches = _batches(subject, manifest, images, sizes)
-    settle_batch_norm(subject.module, batches)
-    return scale_last_layers(subject.module, batches, subject.scaling)
-
-
-def _batches(
-    subject: Subject, manifest: ModelManifest, images: list[ByteArray], sizes: Sequence[tuple[int, int]]
-) -> list[torch.Tensor]:
-    """The rows of the gate's own cases (its largest batch aside), of each size that the module takes."""
-    max_batch = _SCALING_BATCH if subject.dynamic_batch else 1
-    cases = cases_of(samples=len(images), max_batch=max_batch, sizes=tuple(sizes))
-    rows = [torch.from_numpy(case_input(manifest, images, case).batch) for case in cases]
-    if subject.dynamic_batch:  # batch-norm after global pooling has statistics of several rows alone.
-        shapes = dict.fromkeys(batch.shape[1:] for batch in rows)
-        rows = [torch.cat([batch for batch in rows if batch.shape[1:] == shape]) for shape in shapes]
-    return [batch for batch in rows if _takes(subject, batch)]
-
-
-@torch.no_grad()
-def _takes(subject: Subject, batch: torch.Tensor) -> bool:
-    """Whether the module runs at all: that it says to take other sizes is tried, not believed."""
-    try:
-        subject.module(batch)
-    except (RuntimeError, AssertionError, ValueError):
-        return False
-    return True
-
-
-def gate_plan(
-    subject: Subject,
-    images: list[ByteArray],
-    *,
-    sizes: tuple[tuple[int, int], ...],
-    choices: ExportChoices,
-    scaled: tuple[str, ...],
-) -> Plan:
-    """What the gate compares: the grid over rows of ``sizes`` beside the recipe's own."""
-    max_batch = choices.max_batch if subject.dynamic_batch else 1
-    return Plan(
-        images=images,
-        cases=cases_of(samples=len(images), max_batch=max_batch, sizes=sizes),
-        options=(DEFAULTS,),
-        num_classes=num_classes_of(subject),
-        scaled=scaled,
-        trained=subject.trained,
-    )
-
-
-def num_classes_of(subject: Subject) -> int:
-    """Classes that the head can answer; 0 where labels do not say."""
-    if isinstance(subject.head, SegmentationHead) and subject.head.activation != "softmax":
-        return 2
-    if isinstance(subject.head, ClassificationHead) and not subject.labels:
-        return 0
-    return len(subject.labels)
 
 
 def _failed(exporter: str, choices: ExportChoices, draft: PackageDraft, spec: TraceSpec, problem: str) -> GateReport:
@@ -306,9 +154,3 @@ def _failed(exporter: str, choices: ExportChoices, draft: PackageDraft, spec: Tr
 
 def _with_opset(draft: PackageDraft, opset: int) -> PackageDraft:
     return replace(draft, provenance=draft.provenance.model_copy(update={"opset": opset}))
-
-
-def _tools() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy")}

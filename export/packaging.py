@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.exporters import INPUT, Exported
+from export.draft import INPUT
+from export.exporters import Exported
 from export.gate.table import as_text
 from export.package import npz_bytes, write_package
 from export.subject import Subject

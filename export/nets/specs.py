@@ -133,28 +133,38 @@ class EmbeddingNet(Spec):
 
     Attributes:
         kind: ``embedding_net``.
-        size_hw: the row's size, multiples of ``2 ** stages``, into which the image is stretched.
+        backbone: ``residual``, our own, or ``efficientnet_lite0``, which has published weights to start from.
+        size_hw: the row's size, multiples of ``average * 2 ** stages``, into which the image is stretched.
         color: ``gray`` rows have one channel.
-        width: channels of the first stage; each later one has twice as many as the one before.
+        width: channels of the first stage of our own backbone; each later one has twice as many as the one before.
         stages: how often the size is halved; few identities teach few.
+        average: so many cells of the last map, each way, are averaged into one: what lies a little elsewhere is the
+            same. 1: none are.
+        mirrored: the vector is that of the image and its mirror image together, hence the same for both.
         dim: length of the vectors.
         dropout: chance of each value of the last map to be left out while the network trains.
+        projection: the last layer begins at ``random``, or at the linear ``discriminant`` of the training images (see
+            :mod:`export.training.discriminant`), which few identities fit less closely than by gradients.
         head: what the loss needs beside vectors while it trains, and no package holds: ``none`` (triplet, InfoNCE), a
             binary answer same or different for ``pairs``, a centre for each of the ``classes`` (ArcFace).
     """
 
     kind: Literal["embedding_net"] = "embedding_net"
+    backbone: Literal["residual", "efficientnet_lite0"] = "residual"
     size_hw: SizeHW = (112, 112)
     color: Literal["rgb", "gray"] = "rgb"
     width: Annotated[int, Field(ge=4, le=128)] = 16
     stages: Annotated[int, Field(ge=1, le=5)] = 4
+    average: Annotated[int, Field(ge=1, le=16)] = 1
+    mirrored: bool = False
     dim: Count = 128
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    projection: Literal["random", "discriminant"] = "random"
     head: Literal["none", "pairs", "classes"] = "none"
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        multiple = 2**self.stages
+        multiple = self.average * 2**self.stages
         if any(side % multiple for side in self.size_hw):
             raise ValueError(f"size_hw must be multiples of {multiple}, got {self.size_hw}")
         return self

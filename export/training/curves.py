@@ -13,6 +13,7 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float | int]]) -> None:
     """Draw every number of the rows over the epochs, one small plot each, losses and rate first."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in _HIDDEN]
     lines = -(-len(names) // _COLUMNS)
@@ -23,6 +24,8 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float | int]]) -> None:
         axes = figure.add_subplot(lines, _COLUMNS, i + 1)
         axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 30 else "", markersize=3)
         axes.set_title(name)
+        axes.set_xlim(0.5, rows[-1]["epoch"] + 0.5)  # one scale for all, also for what one epoch alone measured.
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
     figure.subplots_adjust(left=0.06, right=0.98, bottom=0.18 / lines, top=1 - 0.1 / lines, hspace=0.55, wspace=0.25)

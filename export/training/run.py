@@ -13,11 +13,13 @@ from torch import nn
 
 from export.data.dataset import BoxesTarget, Dataset
 from export.nets import Architecture, build_model
+from export.nets.embedding_net import TwinNet
 from export.nets.grid_detector import fit_of
-from export.nets.specs import GridDetector, ModelSpec
+from export.nets.specs import EmbeddingNet, GridDetector, ModelSpec
 from export.training.anchors import cluster_anchors, mean_best_iou
 from export.training.checkpoint import MODEL_FILE, TrainedModel, save_trained
 from export.training.config import TrainConfig
+from export.training.discriminant import start_projection
 from export.training.loop import Outcome, train
 from export.training.progress import Progress
 from export.training.start import start_from
@@ -77,6 +79,10 @@ def run(
     if config.weights is not None:
         progress.line(start_from(architecture.module, Path(config.weights)))
     task = make_task(architecture, data, config)
+    if isinstance(spec, EmbeddingNet) and spec.projection == "discriminant" and not resume:
+        assert isinstance(architecture.module, TwinNet)
+        told = start_projection(architecture.module, task, len(data.train), seed=config.seed)
+        progress.line(told)
 
     def keep(module: nn.Module, metrics: Mapping[str, float]) -> None:
         trained = TrainedModel(

@@ -10,7 +10,7 @@ import torch
 
 import export.export_cli as command
 import ocella
-from export.exporters import ExportChoices
+from export.draft import ExportChoices
 from pipelines.loader import load_package
 from tests.export.subjects import classifier_net, subject
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.exporters import ExportChoices, export_subject
+from export.draft import ExportChoices
+from export.exporters import export_subject
 from export.graph import graph_bytes, inspect_graph, opset_of
 from export.packaging import package_export
 from export.subject import Scaling, Sizes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from export.exporters import ExportChoices, export_subject
+from export.draft import ExportChoices
+from export.exporters import export_subject
 from export.named.samples import photos
 from export.packaging import package_export
 from export.subject import Sizes, Subject

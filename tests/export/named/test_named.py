@@ -8,7 +8,8 @@ import torch
 from torchvision import models
 from torchvision.models.detection.image_list import ImageList
 
-from export.exporters import ExportChoices, export_subject
+from export.draft import ExportChoices
+from export.exporters import export_subject
 from export.named.table import named_subject, names
 from export.subject import Subject
 from pipelines.anchors import make_anchors
