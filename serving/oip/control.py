@@ -131,7 +131,7 @@ class Control:
 
     def _require_admin(self, what: str) -> None:
         if not self._admin:
-            raise NotAllowedError(f"{what} needs a server that was started with --admin")
+            raise NotAllowedError(f"{what} needs a server that was started with --admin, or with --tokens")
 
 
 def _lets_through() -> dict[str, bool]:
