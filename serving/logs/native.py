@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from serving.logs.writer import LogWriter
 
 _STDERR = 2
 _READ_BYTES = 65_536
+_PIPE_BYTES = 1024 * 1024  # the most that Linux gives to anybody
 _JOIN_S = 2.0
 
 
@@ -61,6 +63,8 @@ def caught_stderr() -> Iterator[CaughtStderr]:
     """
     original = os.dup(_STDERR)
     pipe, end = os.pipe()
+    # A library that writes more than this at once, and lets no other Python code run meanwhile, would wait for ever.
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     sys.stderr.flush()
     os.dup2(end, _STDERR)
     os.close(end)
