@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -200,7 +200,8 @@ def _on_ray(model: str, request: Request, address: str | None, actors: int | Non
     from serving.batch.run import run_job
 
     pool = ray_pool(Path(model), request.options, address=address, actors=actors, cores=cores)
-    return run_job(request, pool, lambda tally: _watch(tally, request), begin=RayJob)
+    with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
+        return run_job(request, pool, lambda tally: _watch(tally, request), begin=RayJob)
 
 
 def _engine(

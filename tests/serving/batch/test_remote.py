@@ -29,8 +29,9 @@ from serving.batch.errors import JobError
 from serving.batch.local import local_engine
 from serving.batch.remote import remote_engine
 from serving.client import AsyncVisionClient, ModelDescription, Prediction, VisionClient
+from tests.cascades import make_cascade
 from tests.serving.batch.jobs import data_files, image, image_folder, rows, run
-from tests.serving.servers import PATIENCE_S
+from tests.serving.servers import PATIENCE_S, server_in_thread
 
 NO_OPTIONS = PredictOptions()
 
@@ -47,6 +48,17 @@ def test_a_server_and_a_package_give_the_same_bytes(
     run(tmp_path / "here", folder, engine=local_engine(folders[model], NO_OPTIONS))
     run(tmp_path / "there", folder, engine=engine_of(shared_server.grpc_address, model))
     assert len(rows(tmp_path / "here")) == 11
+    assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
+
+
+def test_a_cascade_gives_the_same_bytes_on_a_server(tmp_path: Path):
+    cascade = make_cascade(tmp_path / "pair" / "1", second="segmentation")
+    folder = image_folder(tmp_path / "in", 4, bad=(2,))
+    over: dict[str, Any] = {"formats": ("jsonl", "parquet"), "draw": True}
+    run(tmp_path / "here", folder, engine=local_engine(cascade, NO_OPTIONS), **over)
+    with server_in_thread(cascade.parent) as server:
+        run(tmp_path / "there", folder, engine=engine_of(server.grpc_address, "pair"), **over)
+    assert len(rows(tmp_path / "here")) == 3
     assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
 
 
