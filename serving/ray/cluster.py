@@ -26,6 +26,8 @@ LOCAL_SERVICES = "serving.ray.proxy:add_services_locally"
 # Between two looks at how the deployments come along.
 _LOOK_S = 0.5
 _ASK_S = 30.0
+# What such a deployment's replicas say is not what it is to become; one that only lost a replica heals by itself.
+_IN_BETWEEN = frozenset({"UPDATING", "DEPLOY_FAILED"})
 
 
 @contextmanager
@@ -108,10 +110,10 @@ def _target(name: str, application: Any, *, route_prefix: str | None = None) -> 
 
 
 async def _digest_of(app: str) -> str | None:
-    """Of what an application was made; ``None`` where there is none that answers."""
+    """Of what an application was made; ``None`` where none of it answers, or where it is just being replaced."""
     told = serve.status().applications.get(app)
     main = told.deployments.get(DEPLOYMENT) if told else None
-    if main is None or main.status != "HEALTHY" or "RUNNING" not in set(main.replica_states):
+    if main is None or main.status in _IN_BETWEEN or "RUNNING" not in set(main.replica_states):
         return None
     try:
         return str(await _ask(app, "digest"))

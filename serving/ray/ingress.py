@@ -46,6 +46,9 @@ from serving.wire import write_models
 WRITTEN_OUT = frozenset({"PredictStream", "PredictTiles", "ModelStreamInfer"})
 FACES = tuple(method.name for method in faces_pb2.DESCRIPTOR.services_by_name["Faces"].methods)
 
+# Extensions of the Open Inference Protocol; the index alone of the model repository is here.
+NOT_ON_RAY = frozenset({"model_repository", "model_repository(unload_dependents)", "statistics"})
+
 
 class Ingress(Scoped):
     """A deployment's class: Ray calls the method that has the gRPC method's name, and ``__call__`` for HTTP."""
@@ -150,10 +153,14 @@ class Ingress(Scoped):
         return failure_of(NotOfferedError(f"{method} is not offered on Ray: {why}"), request_id="")
 
     def _documents(self) -> Mapping[str, Document]:
+        metadata = server_metadata(shared_memory=False)
         return {
             "ServerLive": {"live": True},
             "ServerReady": {"ready": bool(self._standing.is_serving(""))},
-            "ServerMetadata": server_metadata(shared_memory=False),
+            "ServerMetadata": {
+                **metadata,
+                "extensions": [name for name in metadata["extensions"] if name not in NOT_ON_RAY],
+            },
         }
 
 

@@ -51,11 +51,13 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @pytest.fixture(scope="module")
 def own_repository(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """Four models that load, one of them twice, and one that does not."""
+    """Five models that load, one of them twice, and one that does not."""
     root = tmp_path_factory.mktemp("ray") / "repository"
     shutil.copytree(repository, root)
     for model in MODELS:
-        choose(root, model, 2 if model == "classes" else 1, most=2)
+        choose(root, model, 2 if model == "classes" else 1)
+    make_package(root / "lonely" / "1", graph=classifier_graph(), head=classification_head(), name="lonely")
+    choose(root, "lonely", 1, most=2)
     folder = make_package(root / "broken" / "1", name="broken")
     edit_manifest(folder, lambda raw: raw["labels"].reverse(), reseal=False)
     choose(root, "broken", 1)
@@ -159,7 +161,7 @@ def test_health_knows_which_models_answer(client: VisionClient):
 
 def test_models_are_listed_with_why_one_does_not_answer(client: VisionClient):
     known = {status.name: status for status in client.list_models()}
-    assert {name for name, status in known.items() if status.ready} == set(MODELS)
+    assert {name for name, status in known.items() if status.ready} == {*MODELS, "lonely"}
     assert "recipe changed" in known["broken"].reason
 
 
@@ -176,8 +178,8 @@ def test_galleries_of_faces_are_refused_in_one_sentence(client: VisionClient):
 
 def test_http_has_probes_models_and_predictions(cluster: RunningCluster, photos: list[bytes]):
     assert get(cluster, "/healthz") == "ok\n"
-    assert json.loads(get(cluster, "/readyz")) == {"ready": True, "models_ready": 4, "models_not_ready": 1}
-    assert len(json.loads(get(cluster, "/v1/models"))["models"]) == 5
+    assert json.loads(get(cluster, "/readyz")) == {"ready": True, "models_ready": 5, "models_not_ready": 1}
+    assert len(json.loads(get(cluster, "/v1/models"))["models"]) == 6
     predicted = json.loads(get(cluster, "/v1/models/classes:predict", photos[0]))
     assert predicted["predictions"][0]["result"]["task"] == "classification"
 
@@ -213,11 +215,11 @@ def test_a_router_that_dies_costs_no_request(cluster: RunningCluster, photos: li
 
 
 def test_replicas_follow_the_load(cluster: RunningCluster, photos: list[bytes]):
-    assert len(cluster.replicas_of(app_of("vectors"))) == 1
-    asking = [Asking(lambda client: client.predict("vectors", photos[0]), cluster.grpc) for _ in range(4)]
+    assert len(cluster.replicas_of(app_of("lonely"))) == 1
+    asking = [Asking(lambda client: client.predict("lonely", photos[0]), cluster.grpc) for _ in range(4)]
     end = time.monotonic() + 2 * PATIENCE_S  # Ray looks back on half a minute
     with asking[0], asking[1], asking[2], asking[3]:
-        while (count := len(cluster.replicas_of(app_of("vectors")))) < 2 and time.monotonic() < end:
+        while (count := len(cluster.replicas_of(app_of("lonely")))) < 2 and time.monotonic() < end:
             asking[0].wait_for_more(1)
     assert count == 2
     assert [one.errors for one in asking] == [[]] * 4
@@ -226,7 +228,7 @@ def test_replicas_follow_the_load(cluster: RunningCluster, photos: list[bytes]):
 def test_the_command_deploys_on_a_cluster_that_is_there_and_leaves_alone_what_did_not_change(
     cluster: RunningCluster, own_repository: Path
 ):
-    before = cluster.replicas_of(app_of("classes")).keys()
+    before = cluster.replicas_of(app_of("things")).keys()
     command = [sys.executable, "-m", "ocella", "serve", "--ray", "--address", cluster.address]
     done = subprocess.run(
         [*command, "--models", str(own_repository)],
@@ -237,9 +239,9 @@ def test_the_command_deploys_on_a_cluster_that_is_there_and_leaves_alone_what_di
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    assert re.search(r"^ready: classes 1, masks 1, things 1, vectors 1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ready: classes 1, lonely 1, masks 1, things 1, vectors 1$", done.stdout, re.MULTILINE)
     assert re.search(r"^not ready: broken .*recipe changed", done.stdout, re.MULTILINE)
-    assert cluster.replicas_of(app_of("classes")).keys() == before
+    assert cluster.replicas_of(app_of("things")).keys() == before
 
 
 def test_a_new_version_takes_over_without_a_failed_request_and_leaves_the_other_models_alone(
