@@ -117,6 +117,20 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """What became of a removal.
+
+    Attributes:
+        samples: that were deleted.
+        erased: whether nothing of them is left on the disk; else the gallery's write-ahead log holds them until
+            whoever reads the gallery elsewhere is done, and its next use empties it.
+    """
+
+    samples: int
+    erased: bool
+
+
+@dataclass(frozen=True)
 class People:
     """Who is enrolled, by name, and what their embeddings are bound to.
 

@@ -176,13 +176,19 @@ def remove(
     """
     if server is not None:
         with _opened(None, None, server, model) as faces:
-            count = faces.remove_person(person)
+            removed = faces.remove_person(person)
     else:
         from serving.gallery.store import Store
 
         with Store(_needed(gallery), None) as store:
-            count = store.remove(person)
-    typer.echo(f"{person}: {count} samples deleted")
+            removed = store.remove(person)
+    typer.echo(f"{person}: {removed.samples} samples deleted")
+    if not removed.erased:
+        typer.echo(
+            "warning: another process reads the gallery, whose write-ahead log holds the samples until that is done "
+            "and the gallery is used again, such as by `ocella faces list`",
+            err=True,
+        )
 
 
 @faces_app.command()

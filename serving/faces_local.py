@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from pipelines.decisions import Enrolled, Identified, People, Verified
+from pipelines.decisions import Enrolled, Identified, People, Removed, Verified
 from pipelines.image import ImageLimits
 from pipelines.loader import LoadedCascade, LoadedModel, load_package
 from pipelines.tasks import predict
@@ -112,6 +112,6 @@ class LocalFaces:
         """Who is enrolled."""
         return self._gallery.people()
 
-    def remove_person(self, person: str) -> int:
+    def remove_person(self, person: str) -> Removed:
         """Delete a person for good."""
         return self._gallery.remove(person)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipelines.decisions import Enrolled, Identified, People, Verified
+from pipelines.decisions import Enrolled, Identified, People, Removed, Verified
 from pipelines.errors import InvalidRequestError, NotOfferedError
 from pipelines.image import ImageLimits
 from pipelines.tasks import CascadePipeline, Pipeline
@@ -128,7 +128,7 @@ class FacesPlane:
         model = await self._model(caller)
         return await self._threads.run(model.gallery.people)
 
-    async def remove_person(self, caller: Caller, person: str) -> int:
+    async def remove_person(self, caller: Caller, person: str) -> Removed:
         """Delete a person for good."""
         model = await self._model(caller)
         return await self._threads.run(model.gallery.remove, person)

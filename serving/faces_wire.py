@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipelines.decisions import Decision, Enrolled, Identified, IdentifiedFace, People, Thresholds, Verified
+from pipelines.decisions import Decision, Enrolled, Identified, IdentifiedFace, People, Removed, Thresholds, Verified
 from protos.ocella.v1 import faces_pb2 as pb
 from serving.wire_results import write_quality
 
@@ -64,9 +64,9 @@ def write_people(people: People) -> pb.ListPeopleResponse:
     )
 
 
-def write_removed(samples: int) -> pb.RemovePersonResponse:
-    """How many samples were deleted."""
-    return pb.RemovePersonResponse(samples=samples)
+def write_removed(removed: Removed) -> pb.RemovePersonResponse:
+    """What became of a removal."""
+    return pb.RemovePersonResponse(samples=removed.samples, erased=removed.erased)
 
 
 def _write_face(face: IdentifiedFace) -> pb.IdentifiedFace:

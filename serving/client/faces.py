@@ -14,6 +14,7 @@ from pipelines.decisions import (
     IdentifiedFace,
     People,
     Person,
+    Removed,
     Thresholds,
     Verified,
 )
@@ -85,13 +86,11 @@ class FaceCalls:
         request = pb.ListPeopleRequest(model=model)
         return read_people(self._connection.call(lambda stubs: stubs.faces.ListPeople, request, timeout_s=timeout_s))
 
-    def remove_person(self: _Connected, person: str, *, model: str = "", timeout_s: Timeout = OF_CLIENT) -> int:
-        """Delete a person's embeddings and crops for good; returns how many samples there were."""
+    def remove_person(self: _Connected, person: str, *, model: str = "", timeout_s: Timeout = OF_CLIENT) -> Removed:
+        """Delete a person's embeddings and crops for good; ``erased`` says whether nothing is left on the disk."""
         request = pb.RemovePersonRequest(model=model, person=person)
-        return int(
-            self._connection.call(
-                lambda stubs: stubs.faces.RemovePerson, request, timeout_s=timeout_s, retry=ONCE
-            ).samples
+        return read_removed(
+            self._connection.call(lambda stubs: stubs.faces.RemovePerson, request, timeout_s=timeout_s, retry=ONCE)
         )
 
 
@@ -145,15 +144,15 @@ class AsyncFaceCalls:
             await self._connection.call(lambda stubs: stubs.faces.ListPeople, request, timeout_s=timeout_s)
         )
 
-    async def remove_person(self: _Connected, person: str, *, model: str = "", timeout_s: Timeout = OF_CLIENT) -> int:
+    async def remove_person(
+        self: _Connected, person: str, *, model: str = "", timeout_s: Timeout = OF_CLIENT
+    ) -> Removed:
         """As ``VisionClient.remove_person``."""
         request = pb.RemovePersonRequest(model=model, person=person)
-        return int(
-            (
-                await self._connection.call(
-                    lambda stubs: stubs.faces.RemovePerson, request, timeout_s=timeout_s, retry=ONCE
-                )
-            ).samples
+        return read_removed(
+            await self._connection.call(
+                lambda stubs: stubs.faces.RemovePerson, request, timeout_s=timeout_s, retry=ONCE
+            )
         )
 
 
@@ -203,6 +202,11 @@ def read_people(message: pb.ListPeopleResponse) -> People:
         _read_thresholds(message.thresholds) if message.HasField("thresholds") else None,
         message.searched_by,
     )
+
+
+def read_removed(message: pb.RemovePersonResponse) -> Removed:
+    """The answer of RemovePerson."""
+    return Removed(message.samples, message.erased)
 
 
 def _read_face(message: pb.IdentifiedFace) -> IdentifiedFace:

@@ -104,10 +104,15 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def empty_log(self) -> bool:
-        """Move the write-ahead log into the file and cut it to nothing; whether no reader was in the way."""
+    def empty_log(self, *, wait_s: float) -> bool:
+        """Move the write-ahead log into the file and cut it to nothing; ``False`` where somebody was in the way."""
         with self._lock, self._named_errors():
-            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            run = self._connection.execute
+            run(f"PRAGMA busy_timeout = {round(1000 * wait_s)}")
+            try:
+                busy, _, _ = run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                run(f"PRAGMA busy_timeout = {round(1000 * BUSY_S)}")
             return not busy
 
     def copy_to(self, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from pipelines.decisions import Candidate, People, Thresholds, Verified
+from pipelines.decisions import Candidate, People, Removed, Thresholds, Verified
 from pipelines.distances import cosine_similarity
 from pipelines.errors import GalleryError, InvalidRequestError, UnknownPersonError
 from pipelines.types import FloatArray
@@ -59,12 +59,12 @@ class Gallery:
         """Add samples of a person, all or none, on the disk on return; how many the person has now."""
         return self.store.enroll(person, samples)
 
-    def remove(self, person: str) -> int:
-        """Delete a person for good, from the disk and from memory; how many samples there were."""
-        count = self.store.remove(person)
+    def remove(self, person: str) -> Removed:
+        """Delete a person for good, from the disk and from memory."""
+        removed = self.store.remove(person)
         with self._lock:
             self._loaded = self._refreshed()
-        return count
+        return removed
 
     def people(self) -> People:
         """Who is enrolled, and what the gallery is bound to."""
@@ -119,6 +119,8 @@ class Gallery:
     def _refreshed(self) -> _Loaded:
         """What was read, brought up to what this and other processes wrote since."""
         old, state = self._loaded, self.store.state()
+        if not state.erased:  # a reader was in the way when somebody was removed
+            self.store.erase()
         if state == old.state:
             return old
         if (state.rewritten, state.evidence) != (old.state.rewritten, old.state.evidence):

@@ -6,20 +6,22 @@ import json
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.decisions import Person
+from pipelines.decisions import Person, Removed
 from pipelines.errors import GalleryError, InvalidRequestError, UnknownPersonError
 from pipelines.types import FloatArray
 from serving.gallery.binding import Binding
 from serving.gallery.database import Database, Execute, damaged
+from serving.gallery.entries import Entry, bump, log, put_meta, read_entries, read_meta, read_number
 
 MAX_NAME = 128
+ERASE_WAIT_S = 1.0  # for readers elsewhere, after a removal; writers wait as long
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +49,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class State:
-    """What tells that a gallery changed: the last sample, and how often samples went or became others."""
+    """What tells that a gallery changed: the last sample, and how often samples went or became others.
+
+    Attributes:
+        last: id of the last sample.
+        rewritten: how often samples were removed or embedded anew.
+        evidence: how often the thresholds changed.
+        erased: whether none of what was removed is left in the write-ahead log.
+    """
 
     last: int
     rewritten: int
     evidence: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the audit; it never holds an embedding or a picture."""
-
-    at_s: float
-    action: str
-    person: str
-    samples: int
+    erased: bool = field(compare=False)
 
 
 class Store:
@@ -84,12 +84,13 @@ class Store:
         except BaseException:
             self._database.close()
             raise
+        self.erase()
 
     def _bind(self, binding: Binding | None) -> Binding:
         with self._database.writing() as write:
-            found = _read_meta(write, "binding")
+            found = read_meta(write, "binding")
             if found is None and binding is not None:
-                _put_meta(write, "binding", json.dumps(asdict(binding)))
+                put_meta(write, "binding", json.dumps(asdict(binding)))
                 return binding
         if found is None:
             raise GalleryError(f"{self.path} is bound to no embedder yet: nobody was enrolled")
@@ -99,7 +100,7 @@ class Store:
         return bound
 
     def _check_bound(self, execute: Execute) -> None:
-        bound = Binding(**json.loads(_read_meta(execute, "binding") or "{}"))
+        bound = Binding(**json.loads(read_meta(execute, "binding") or "{}"))
         if bound != self.binding:
             raise _other_embedder(self.path, bound, self.binding)
 
@@ -120,24 +121,42 @@ class Store:
                     "INSERT INTO samples (person, vector, crop, crc32, added_at) VALUES (?, ?, ?, ?, ?)",
                     (owner, vector, crop, _crc(vector, crop), now),
                 )
-            _log(write, "enroll", name, len(rows))
+            log(write, "enroll", name, len(rows))
             (count,) = write("SELECT count(*) FROM samples WHERE person = ?", (owner,)).fetchone()
+        self.erase()
         return int(count)
 
-    def remove(self, name: str) -> int:
-        """Delete a person's embeddings and crops for good; returns how many there were. Raises UnknownPersonError.
+    def remove(self, name: str) -> Removed:
+        """Delete a person's embeddings and crops for good; raises UnknownPersonError.
 
         Zeros are written over them in the file, and the write-ahead log, which still holds them, is emptied. Freed
         pages stay in the file for later samples: to give them back would rewrite all of it and erase nothing more.
+        A reader in another process keeps the log as it is while it reads: then the answer says that the samples are not
+        erased yet, and :meth:`erase` is to be called again.
         """
         with self._database.writing() as write:
             owner = self._owner(write, name)
             count = write("DELETE FROM samples WHERE person = ?", (owner,)).rowcount
             write("DELETE FROM people WHERE id = ?", (owner,))
-            _bump(write, "rewritten")
-            _log(write, "remove", name, count)
-        self._database.empty_log()
-        return int(count)
+            bump(write, "rewritten")
+            log(write, "remove", name, count)
+        return Removed(int(count), self.erase(wait_s=ERASE_WAIT_S))
+
+    def erase(self, *, wait_s: float = 0.0) -> bool:
+        """Empty the write-ahead log where it may hold what was removed; whether nothing of it is left.
+
+        Costs two small reads where nothing is to be done. What it did is audited.
+        """
+        state = self.state()
+        if state.erased:
+            return True
+        if not self._database.empty_log(wait_s=wait_s):
+            return False
+        with self._database.writing() as write:
+            if state.rewritten > read_number(write, "erased"):  # else another process said so meanwhile
+                put_meta(write, "erased", str(state.rewritten))
+                log(write, "erase", "", 0)
+            return _state(write).erased  # somebody may have been removed since the log was emptied
 
     def people(self) -> tuple[Person, ...]:
         """Who is enrolled, by name."""
@@ -174,14 +193,14 @@ class Store:
     def evidence(self) -> str | None:
         """The latest calibration as JSON; ``None`` where there is none."""
         with self._database.reading() as read:
-            return _read_meta(read, "evidence")
+            return read_meta(read, "evidence")
 
     def put_evidence(self, evidence: str) -> None:
         """Keep a calibration as JSON in the place of the one before."""
         with self._database.writing() as write:
-            _put_meta(write, "evidence", evidence)
-            _bump(write, "evidence_number")
-            _log(write, "calibrate", "", 0)
+            put_meta(write, "evidence", evidence)
+            bump(write, "evidence_number")
+            log(write, "calibrate", "", 0)
 
     def crops(self) -> Iterator[tuple[int, bytes | None]]:
         """Id and crop of each sample, read one by one."""
@@ -204,18 +223,17 @@ class Store:
             for number, crop in rows:
                 vector, _ = self._checked(Sample(vectors[number]))
                 write("UPDATE samples SET vector = ?, crc32 = ? WHERE id = ?", (vector, _crc(vector, crop), number))
-            _put_meta(write, "binding", json.dumps(asdict(binding)))
+            put_meta(write, "binding", json.dumps(asdict(binding)))
             write("DELETE FROM meta WHERE key = 'evidence'")
-            _bump(write, "rewritten")
-            _bump(write, "evidence_number")
-            _log(write, "reindex", "", len(rows))
-        self._database.empty_log()
+            bump(write, "rewritten")
+            bump(write, "evidence_number")
+            log(write, "reindex", "", len(rows))
+        self.erase(wait_s=ERASE_WAIT_S)
 
     def audit(self) -> tuple[Entry, ...]:
         """What was done to the gallery, oldest first."""
         with self._database.reading() as read:
-            rows = read("SELECT at, action, person, samples FROM audit ORDER BY id").fetchall()
-        return tuple(Entry(*row) for row in rows)
+            return read_entries(read)
 
     def copy_to(self, path: Path) -> None:
         """Copy a consistent state into a new file while others read and write."""
@@ -272,21 +290,5 @@ def _crc(vector: bytes, crop: bytes | None) -> int:
 
 def _state(read: Execute) -> State:
     (last,) = read("SELECT coalesce(max(id), 0) FROM samples").fetchone()
-    return State(last, int(_read_meta(read, "rewritten") or 0), int(_read_meta(read, "evidence_number") or 0))
-
-
-def _read_meta(execute: Execute, key: str) -> str | None:
-    found = execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return found and found[0]
-
-
-def _put_meta(write: Execute, key: str, value: str) -> None:
-    write("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
-
-
-def _bump(write: Execute, key: str) -> None:
-    _put_meta(write, key, str(int(_read_meta(write, key) or 0) + 1))
-
-
-def _log(write: Execute, action: str, person: str, samples: int) -> None:
-    write("INSERT INTO audit (at, action, person, samples) VALUES (?, ?, ?, ?)", (time.time(), action, person, samples))
+    rewritten = read_number(read, "rewritten")
+    return State(last, rewritten, read_number(read, "evidence_number"), read_number(read, "erased") >= rewritten)

@@ -67,7 +67,7 @@ GOLDEN: list[tuple[str, dict[str, Any], str]] = [
         "0a100a036164611002190000000000001440120261621a026364221b09000000000000e03f11000000000000d03f19fca9f1d24d62503f2a056578616374",
     ),
     ("RemovePersonRequest", {"model": "m", "person": "ada"}, "0a016d1203616461"),
-    ("RemovePersonResponse", {"samples": 2}, "0802"),
+    ("RemovePersonResponse", {"samples": 2, "erased": True}, "08021001"),
 ]
 
 

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from pipelines.decisions import Decision
+from pipelines.decisions import Decision, Removed
 from pipelines.errors import (
     FaceRefusedError,
     GalleryError,
@@ -160,7 +160,7 @@ async def test_all_images_are_taken_or_none_and_every_reason_is_told(client: Asy
 async def test_a_removed_person_is_never_found_again(client: AsyncVisionClient, tmp_path: Path) -> None:
     await client.enroll("ada", [ADA], model="heads")
     await client.enroll("bob", [BOB], model="heads")
-    assert await client.remove_person("ada", model="heads") == 1
+    assert await client.remove_person("ada", model="heads") == Removed(1, erased=True)
     found = await client.identify(ADA, model="heads", threshold=0.0)
     assert [candidate.person for candidate in found.faces[0].candidates] == ["bob"]
     with pytest.raises(UnknownPersonError):

@@ -158,7 +158,9 @@ class RemovePersonRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., person: _Optional[str] = ...) -> None: ...
 
 class RemovePersonResponse(_message.Message):
-    __slots__ = ("samples",)
+    __slots__ = ("samples", "erased")
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ERASED_FIELD_NUMBER: _ClassVar[int]
     samples: int
-    def __init__(self, samples: _Optional[int] = ...) -> None: ...
+    erased: bool
+    def __init__(self, samples: _Optional[int] = ..., erased: bool = ...) -> None: ...

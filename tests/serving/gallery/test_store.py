@@ -7,14 +7,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipelines.decisions import Removed
 from pipelines.errors import GalleryError, InvalidRequestError, UnknownPersonError
+from serving.gallery import store as store_module
 from serving.gallery.binding import Binding
 from serving.gallery.database import GALLERY_FILE
+from serving.gallery.gallery import Gallery
 from serving.gallery.store import Sample, Store
 from tests.serving.gallery.conftest import BINDING, directions, samples
 
@@ -177,7 +182,7 @@ def test_a_removed_person_leaves_no_byte_of_embedding_or_crop_behind(tmp_path: P
     with Store(tmp_path, BINDING) as store:
         store.enroll("kept", kept)
         store.enroll("gone", gone)
-        assert store.remove("gone") == 3
+        assert store.remove("gone") == Removed(3, erased=True)
         left = bytes_on_disk(tmp_path)
         assert [sample.vector.tobytes() in left for sample in gone] == [False] * 3
         assert crop[:600] not in left
@@ -191,7 +196,71 @@ def test_a_removal_is_audited_without_anything_biometric(tmp_path: Path):
         assert [(each.action, each.person, each.samples) for each in store.audit()] == [
             ("enroll", "ada", 2),
             ("remove", "ada", 2),
+            ("erase", "", 0),
         ]
+
+
+@contextmanager
+def reader(folder: Path) -> Iterator[None]:
+    """Somebody who looks at a gallery and stays in that look, as a long copy does."""
+    with closing(sqlite3.connect(folder / GALLERY_FILE, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM samples").fetchone()
+        yield
+
+
+def test_a_removal_that_a_reader_keeps_in_the_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_module, "ERASE_WAIT_S", 0.01)
+    gone = samples(3)
+    with Store(tmp_path, BINDING) as store:
+        store.enroll("ada", gone)
+        with reader(tmp_path):
+            assert store.remove("ada") == Removed(3, erased=False)
+            assert gone[0].vector.tobytes() in bytes_on_disk(tmp_path)
+            assert store.erase() is False
+        assert [each.action for each in store.audit()] == ["enroll", "remove"]
+
+
+@pytest.mark.parametrize("use", [Store.erase, lambda store: store.enroll("bob", samples(1, seed=9))])
+def test_what_a_reader_kept_is_erased_when_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Store], object]
+):
+    monkeypatch.setattr(store_module, "ERASE_WAIT_S", 0.01)
+    gone = samples(3)
+    with Store(tmp_path, BINDING) as store:
+        store.enroll("ada", gone)
+        with reader(tmp_path):
+            store.remove("ada")
+        use(store)
+        assert [sample.vector.tobytes() in bytes_on_disk(tmp_path) for sample in gone] == [False] * 3
+        assert "erase" in [each.action for each in store.audit()]
+
+
+def test_opening_a_gallery_erases_what_a_process_that_died_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_module, "ERASE_WAIT_S", 0.01)
+    gone = samples(3)
+    with Store(tmp_path, BINDING) as left, reader(tmp_path):
+        left.enroll("ada", gone)
+        left.remove("ada")
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for path in tmp_path.glob(f"{GALLERY_FILE}*"):  # as it lies there after a kill -9
+            (copy / path.name).write_bytes(path.read_bytes())
+    assert gone[0].vector.tobytes() in bytes_on_disk(copy)
+    with Store(copy, BINDING) as store:
+        assert gone[0].vector.tobytes() not in bytes_on_disk(copy)
+        assert store.audit()[-1].action == "erase"
+
+
+def test_a_gallery_in_use_erases_at_its_next_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_module, "ERASE_WAIT_S", 0.01)
+    (gone,) = samples(1)
+    with Gallery(tmp_path, BINDING) as gallery:
+        gallery.enroll("ada", [gone])
+        with reader(tmp_path):
+            assert not gallery.remove("ada").erased
+        assert gallery.people().people == ()
+        assert gone.vector.tobytes() not in bytes_on_disk(tmp_path)
 
 
 def test_nobody_is_removed_twice(tmp_path: Path):
