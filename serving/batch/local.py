@@ -13,7 +13,6 @@ import cv2
 from pipelines.image import ImageLimits
 from pipelines.loader import Loaded, find_package, load_package
 from pipelines.options import PredictOptions
-from pipelines.session import SessionOptions
 from pipelines.types import ByteArray
 from serving.batch.engine import Engine, Finish
 from serving.cascade import serve_loaded
@@ -22,6 +21,7 @@ from serving.cpu import usable_cores
 from serving.dataplane import Answer, DataPlane, PredictCall
 from serving.malloc import keep_large_blocks
 from serving.metrics import Metrics
+from serving.providers import session_options
 from serving.repository import scan
 from serving.served import ServedModel
 from serving.threads import Threads
@@ -78,10 +78,8 @@ async def local_engine(
     deploy = scan((folder,))[0].deploy
     keep_large_blocks()
     cv2.setNumThreads(1)  # one image a thread
-    runtime, cores = deploy.runtime, min(usable_cores(), most_cores or usable_cores())
-    session = SessionOptions(
-        providers=runtime.providers, intra_op_threads=runtime.intra_op_threads, arena=runtime.arena
-    )
+    cores = min(usable_cores(), most_cores or usable_cores())
+    session = session_options(deploy.runtime, model_folder=folder.parent)
     loaded = await asyncio.to_thread(load_package, folder, options=session)
     try:
         loaded.pipeline.check(options)

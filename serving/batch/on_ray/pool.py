@@ -15,28 +15,25 @@ from pipelines.errors import MissingExtraError, OcellaError
 from pipelines.loader import find_package
 from pipelines.manifest import read_manifest
 from pipelines.options import PredictOptions
+from pipelines.session import CUDA, TENSORRT
 from serving.batch.errors import JobError
 from serving.batch.identity import digest_of
 from serving.batch.on_ray.chunks import Found
 from serving.batch.on_ray.ledger import Ledger
+from serving.batch.on_ray.places import places_on
 from serving.batch.on_ray.worker import Duty
 from serving.batch.work import Work
+from serving.repository import scan
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-MOST_CORES = 4  # of one actor, unless it is said: more share one copy of the weights, and one interpreter lock
 ANSWER_S = 5.0
 CHUNKS_AT_ONCE = 2  # in one actor: while one is computed the next is read
 
 
 class RayPool:
-    """A package on a cluster; see ``Described``.
-
-    Attributes:
-        actors: how many load the package.
-        cores: of each.
-    """
+    """A package on a cluster; see ``Described``."""
 
     def __init__(self, package: Path, options: PredictOptions, *, actors: int | None, cores: int | None) -> None:
         """``actors`` and ``cores``: ``None`` for as many as the cluster's machines have. Raises OcellaError."""
@@ -46,7 +43,11 @@ class RayPool:
         self.model, self.version, self.task = manifest.name, manifest.version, str(manifest.head.task)
         self.labels: tuple[str, ...] = getattr(manifest, "labels", ())  # a cascade has none of its own
         self.manifest_json = manifest.model_dump_json()
-        self.cores, self.actors = _places(actors, cores)
+        import ray
+
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        on_gpu = not {CUDA, TENSORRT}.isdisjoint(scan((self.folder,))[0].deploy.runtime.providers)
+        self._places = places_on(machines, actors=actors, cores=cores, on_gpu=on_gpu)
 
     def found(self, work: Work) -> Generator[list[Found], None, None]:
         """What the workers say, chunk by chunk in the order of the entries; raises JobError."""
@@ -82,7 +83,7 @@ class RayPool:
             package_sha256=digest_of(self.manifest_json),
             options=work.options,
             overlays=overlays,
-            cores=self.cores,
+            cores=self._places.cores,
             here=Path.cwd(),
         )
         context = DataContext.get_current().copy()
@@ -97,9 +98,10 @@ class RayPool:
                 fn_constructor_args=(duty, claims),
                 batch_size=1,
                 batch_format="pyarrow",
-                num_cpus=self.cores,
+                num_cpus=self._places.cores,
+                num_gpus=self._places.gpus,
                 compute=ActorPoolStrategy(
-                    size=self.actors,
+                    size=self._places.actors,
                     max_tasks_in_flight_per_actor=2 * CHUNKS_AT_ONCE,
                     max_concurrent_calls_per_actor=CHUNKS_AT_ONCE,
                     enable_true_multi_threading=True,
@@ -156,21 +158,6 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise JobError(f"{address} must be a Ray cluster, it did not answer: {error}") from error
-
-
-def _places(actors: int | None, cores: int | None) -> tuple[int, int]:
-    """Cores of an actor, and how many actors of them the machines have room for; at least one."""
-    import ray
-
-    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    cpus = [each for each in cpus if each] or [1]
-    of_each = cores or min(MOST_CORES, *cpus)
-    room = sum(each // of_each for each in cpus)
-    if room == 0:
-        raise JobError(
-            f"a machine of the cluster must have the {of_each} cores of an actor, the largest has {max(cpus)}"
-        )
-    return of_each, actors or room
 
 
 def _cause(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import InvalidRequestError, ModelRunError
+from pipelines.errors import InvalidRequestError, ModelRunError, ProviderError
 from pipelines.loader import LoadedModel, load_package
 from pipelines.options import PredictOptions
 from pipelines.present import to_json
@@ -21,6 +21,7 @@ from serving.batch.errors import JobError
 from serving.batch.local import local_engine
 from tests.cascades import SECONDS, make_cascade
 from tests.corpus import encode
+from tests.packages import make_package
 from tests.serving.batch.jobs import rows, run
 from tests.serving.servers import Offline
 
@@ -73,6 +74,13 @@ def test_an_option_that_does_not_act_is_refused_before_any_image(
 ):
     with pytest.raises(InvalidRequestError, match="top_k does not apply to embedding"):
         run(tmp_path / "out", folder, engine=local_engine(folders["vectors"], PredictOptions(top_k=3)))
+
+
+def test_the_deploy_file_of_the_model_counts_as_on_a_server(tmp_path: Path, folder: Path):
+    package = make_package(tmp_path / "tiny" / "1", name="tiny")
+    (tmp_path / "tiny" / "deploy.toml").write_text('[runtime]\nproviders = ["CUDAExecutionProvider"]\n')
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
+        run(tmp_path / "out", folder, engine=local_engine(package, NO_OPTIONS))
 
 
 class FussySession:
