@@ -13,6 +13,8 @@ import pytest
 from protos.ocella.v1 import vision_pb2, vision_pb2_grpc
 from protos.oip import infer_pb2, service_pb2_grpc
 from serving.app import ListeningServer
+from serving.security.cli import add_token
+from serving.security.roles import Role
 from tests.packages import photo, png
 from tests.serving.security.apis import (
     MODEL,
@@ -107,6 +109,21 @@ def test_a_client_that_asks_too_often_is_refused_and_told_when_to_come(model: Pa
         with caller.http() as client:
             assert 90 <= int(client.get("/v1/models").headers["retry-after"]) <= 100
             assert 'reason="rate"' in client.get("/metrics").text
+
+
+def test_each_image_of_a_stream_counts_for_the_rate(model: Path, image: bytes):
+    requests = [vision_pb2.PredictRequest(model=MODEL, image=image, id=str(i)) for i in range(3)]
+    with server_in_thread(model, max_requests_per_s=0.01) as server, Caller(server=server).channel() as channel:
+        answers = list(_predict_stream(channel, requests, {"timeout": PATIENCE_S}))
+    assert [answer.error.code for answer in answers] == [0, *[grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]] * 2]
+
+
+def test_clients_with_names_do_not_share_a_rate(model: Path, tmp_path: Path):
+    names = [add_token(tmp_path / "tokens.txt", name, [Role.INFER], None)[0] for name in ("camera-1", "camera-2")]
+    with server_in_thread(model, max_requests_per_s=0.01, tokens=tmp_path / "tokens.txt") as server:
+        first, second = (Caller(server=server).bearing(text) for text in names)
+        assert [first.code(list_models), first.status(get_models)] == ["OK", "429"]
+        assert [second.status(get_models), second.code(list_models)] == ["200", "RESOURCE_EXHAUSTED"]
 
 
 def test_a_client_that_holds_its_streams_is_refused_one_more(model: Path):
