@@ -63,7 +63,8 @@ class SharedProbes:
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """Prometheus' text format, whatever is asked for."""
-        return (await self.state()).metrics.encode(), exposition.CONTENT_TYPE_LATEST
+        _, content_type = exposition.choose_encoder("")  # of the text that processes tell each other
+        return (await self.state()).metrics.encode(), content_type
 
 
 def state_of(catalog: Catalog, *, alive: bool, metrics: str = "") -> Snapshot:

@@ -163,9 +163,9 @@ def test_promtool_finds_nothing_to_say_about_a_scrape(watched: Watched):
 @needs_promtool
 @pytest.mark.slow
 def test_two_processes_are_scraped_as_one_that_did_the_work_of_both(tmp_path: Path):
-    make_package(tmp_path / "classes" / "1", name="classes")
-    image = png(photo())
-    with running(tmp_path, processes=2) as server:
+    models, image = tmp_path / "models", png(photo())
+    make_package(models / "classes" / "1", name="classes")
+    with running(models, processes=2) as server:
         for _ in range(12):  # a connection each, which the system gives to either process
             assert post(f"http://{server.http}/v1/models/classes:predict", image) == 200
         text = get(f"http://{server.http}/metrics")
@@ -179,7 +179,21 @@ def test_two_processes_are_scraped_as_one_that_did_the_work_of_both(tmp_path: Pa
     assert told['ocella_stage_duration_seconds_count{model="classes",stage="inference",version="1"}'] == 12
     assert told["ocella_processes"] == 2
     assert told['ocella_model_ready{model="classes",version="1"}'] == 1
-    graph = (tmp_path / "classes" / "1" / "model.onnx").stat().st_size
+    graph = (models / "classes" / "1" / "model.onnx").stat().st_size
     assert told['ocella_model_memory_bytes{model="classes",source="files",version="1"}'] == 2 * graph
     # Between the scrape and the look at /proc a process may take or give back some memory.
     assert told["process_resident_memory_bytes"] == pytest.approx(resident, rel=0.2)
+
+
+@needs_prometheus
+@pytest.mark.slow
+def test_prometheus_reads_the_scrape_of_several_processes(tmp_path: Path):
+    models, folder = tmp_path / "models", tmp_path / "prometheus"
+    folder.mkdir()
+    make_package(models / "classes" / "1", name="classes")
+    with running(models, processes=2) as server, scraping(server.http, folder) as prometheus:
+        end = time.monotonic() + SCRAPES_S
+        while not (processes := prometheus.values("ocella_processes")) and time.monotonic() < end:
+            pass
+        assert processes == [2]
+        assert prometheus.values("min(ocella_model_ready)") == [1]
