@@ -79,5 +79,5 @@ def read_scrape(text: str) -> Scrape:
         inference_s=sums["ocella_inference_seconds_total"],
         wasted_s=sums["ocella_wasted_inference_seconds_total"],
         runs=sums["ocella_batch_size_images_count"],
-        codes=dict(codes),
+        codes={code: count for code, count in codes.items() if count},  # some series are there from the start
     )
