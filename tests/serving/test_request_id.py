@@ -11,7 +11,7 @@ def test_a_fresh_id_is_valid_and_nobodys_else():
     assert all(map(is_valid, ids))
 
 
-@pytest.mark.parametrize("text", ["7", "order 66", "x" * 128, "~!@#$%^&*()_+{}|:\"<>?"])
+@pytest.mark.parametrize("text", ["7", "order 66", "x" * 128, '~!@#$%^&*()_+{}|:"<>?'])
 def test_a_callers_printable_id_is_kept(text: str):
     assert accepted(text) == text
 

@@ -13,8 +13,8 @@ import pytest
 from pipelines.errors import UnknownModelError
 from serving.client import VisionClient, carrying
 from serving.logs.entry import event
-from serving.logs.install import logging_to_stderr
-from tests.serving.servers import PATIENCE_S
+from serving.logs.install import logging_to_stderr, server_log
+from tests.serving.servers import PATIENCE_S, settings_for
 from tests.serving.test_cli import serving
 
 NATIVE = (
@@ -104,6 +104,17 @@ def test_a_client_that_left_before_its_refusal_was_sent_is_no_error(
     with logging_to_stderr(log_format="json", level="info"):
         logging.getLogger("grpc._cython.cygrpc").error("in a servicer method", exc_info=error)
     assert len(stream.getvalue().splitlines()) == written
+
+
+@pytest.mark.parametrize(("over", "said"), [({}, None), ({"member_of": Path("sockets"), "member": 1}, 1)])
+def test_one_of_several_processes_names_itself_in_every_line(
+    monkeypatch: pytest.MonkeyPatch, over: dict[str, Any], said: int | None
+):
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with server_log(settings_for(log_format="json", **over)):
+        logging.getLogger("serving").info("said")
+    assert json.loads(written.getvalue()).get("process") == said
 
 
 def test_loggings_own_settings_come_back(monkeypatch: pytest.MonkeyPatch):
