@@ -64,7 +64,7 @@ def running_cluster(repository: Path, **over: Any) -> Iterator[RunningCluster]:
 def choose(repository: Path, model: str, replicas: int, *, most: int | None = None) -> None:
     """Give a model so many replicas, and up to ``most`` where more is asked."""
     text = f"[ray]\nmin_replicas = {replicas}\nmax_replicas = {most or replicas}\nnum_cpus = 0.25\n"
-    text += "target_ongoing_requests = 1.0\nupscale_delay_s = 0.0\n"
+    text += "target_ongoing_requests = 0.1\nupscale_delay_s = 0.0\n"
     (repository / model / "deploy.toml").write_text(text)
 
 
