@@ -27,7 +27,8 @@ OFFERED = (JSON, PNG)
 
 async def predict(ask: Ask) -> Reply:
     """Run a model on the images of the body."""
-    served = ask.parts.oip.catalog.find(ask.path["name"], read_version(ask.path.get("version", "")))
+    catalog, name, version = ask.parts.oip.catalog, ask.path["name"], read_version(ask.path.get("version", ""))
+    catalog.find(name, version)  # what cannot be answered is refused before its body is read
     wanted = choose_media_type(ask.headers.get("accept", ""), OFFERED)
     if wanted is None:
         raise NotAcceptableError(f"accept must allow {' or '.join(OFFERED)}, got {ask.headers['accept'][:64]!r}")
@@ -41,6 +42,7 @@ async def predict(ask: Ask) -> Reply:
         fields = read_fields([*ask.query.items(), *form.fields], (*OPTIONS, TIMEOUT))
         if TIMEOUT in dict(form.fields):
             raise InvalidRequestError(f"{TIMEOUT} must be in the query: it counts from before the body is read")
+    served = catalog.find(name, version)  # now: a reload may have come while the body did
     return await _answer(ask, served, images, fields, wanted)
 
 
