@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 
 from pipelines.image import ImageLimits
-from pipelines.loader import load_package
+from pipelines.loader import load_model
 from pipelines.options import PredictOptions
 from pipelines.session import run_one
 from serving.batch.job import Job
@@ -58,7 +58,7 @@ def make_images(folder: Path, count: int) -> list[Path]:
 
 def floor_rate(package: Path, paths: Sequence[Path]) -> Rate:
     """Images a second of bare threads."""
-    with load_package(package) as loaded:
+    with load_model(package) as loaded:
         pipeline, session = loaded.pipeline, loaded.session
         left, lock = iter(paths), threading.Lock()
 

@@ -42,7 +42,7 @@ async def test_the_longest_time_of_the_server_ends_a_block_without_a_deadline(ad
 
 async def test_a_sooner_deadline_counts_before_the_longest_time(admission: Admission):
     deadline = asyncio.get_running_loop().time() + 0.01
-    with pytest.raises(DeadlineExceededError, match="^the deadline passed before the answer"):
+    with pytest.raises(DeadlineExceededError, match=r"^the deadline passed before the answer"):
         async with Inside(longest_s=60).enter(admission, Claim(deadline=deadline)):
             await asyncio.Event().wait()
 
