@@ -184,11 +184,7 @@ def remove(
             removed = store.remove(person)
     typer.echo(f"{person}: {removed.samples} samples deleted")
     if not removed.erased:
-        typer.echo(
-            "warning: another process reads the gallery, whose write-ahead log holds the samples until that is done "
-            "and the gallery is used again, such as by `ocella faces list`",
-            err=True,
-        )
+        typer.echo("warning: a reader keeps them in the log: run `ocella faces list` when it is done", err=True)
 
 
 @faces_app.command()
@@ -228,6 +224,8 @@ def calibrate(
         (out / "evidence.json").write_text(to_text(evidence), encoding="utf-8")
         (out / "calibration.html").write_text(page(evidence, title="Calibration"), encoding="utf-8")
     found = measured.calibration
+    if weakness := evidence["weakness"]:
+        typer.echo(f"warning: {weakness}", err=True)
     if as_json:
         typer.echo(json.dumps(evidence["calibration"], indent=2))
         return

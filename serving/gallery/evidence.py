@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.calibration import Measured
+from pipelines.calibration import Calibration, Measured
 
 CURVE_POINTS = 400
 BINS = 60
+WEAK_EER = 0.1  # one pair in ten is decided wrongly, of either kind
+WEAK_FNMR = 0.5  # more than half of the genuine pairs are not called `same`
 
 
 def evidence_of(measured: Measured) -> dict[str, Any]:
@@ -24,6 +26,7 @@ def evidence_of(measured: Measured) -> dict[str, Any]:
     return {
         "measured_at_s": time.time(),
         "calibration": asdict(measured.calibration),
+        "weakness": weakness_of(measured.calibration),
         "roc": {"far": roc.far[chosen].tolist(), "tar": roc.tar[chosen].tolist()},
         "histogram": {
             "edges": edges.tolist(),
@@ -31,6 +34,19 @@ def evidence_of(measured: Measured) -> dict[str, Any]:
             "impostor": np.histogram(pairs.scores[~pairs.genuine], edges)[0].tolist(),
         },
     }
+
+
+def weakness_of(found: Calibration) -> str:
+    """Why the embedder can hardly tell people of this data apart; empty where it can.
+
+    The false match rate holds for a weak embedder, too: what it loses are the people whom it does not find.
+    """
+    reasons = []
+    if found.eer > WEAK_EER:
+        reasons.append(f"the equal error rate is {found.eer:.3f}, above {WEAK_EER:g}")
+    if found.fnmr.value > WEAK_FNMR:
+        reasons.append(f"{found.fnmr.value:.0%} of the genuine pairs are not called same")
+    return "the embedder is weak on these people: " + "; ".join(reasons) if reasons else ""
 
 
 def to_text(evidence: dict[str, Any]) -> str:

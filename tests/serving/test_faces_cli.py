@@ -11,6 +11,7 @@ import ocella
 from tests.builders import embedding_head
 from tests.graphs import embedder_graph
 from tests.packages import make_package, photo, png
+from tests.serving.gallery.conftest import reader
 from tests.serving.servers import server_in_thread
 
 NAMES = ("astronaut", "chelsea", "coffee")
@@ -95,6 +96,28 @@ def test_a_calibration_is_kept_and_shown(
     run(capsys, "enroll", "ada", photos["astronaut"], *gallery)
     found = json.loads(run(capsys, "verify", photos["astronaut"], "--person", "ada", "--json", *gallery)[1])
     assert found["thresholds"] == thresholds
+
+
+def test_a_weak_embedder_is_warned_of_and_its_threshold_kept(
+    capsys: pytest.CaptureFixture[str], package: Path, photos: dict[str, Path], tmp_path: Path
+):
+    for name, other in zip(NAMES, NAMES[1:] + NAMES[:1], strict=True):  # every second photo is somebody else's
+        (tmp_path / "people" / name / "168.png").write_bytes(png(photo(other, size_wh=(168, 128))))
+    gallery = ("--gallery", tmp_path / "g", "--package", package)
+    code, _, error = run(capsys, "calibrate", "--data", tmp_path / "people", *gallery, "--target-fmr", 0.3)
+    assert (code, error.count("\n")) == (0, 1)
+    assert error.startswith("warning: the embedder is weak on these people: the equal error rate is ")
+
+
+def test_a_removal_that_a_reader_keeps_on_the_disk_is_warned_of(
+    capsys: pytest.CaptureFixture[str], package: Path, photos: dict[str, Path], tmp_path: Path
+):
+    gallery = ("--gallery", tmp_path / "g")
+    run(capsys, "enroll", "ada", photos["astronaut"], *gallery, "--package", package)
+    with reader(tmp_path / "g"):
+        code, out, error = run(capsys, "remove", "ada", *gallery)
+    assert (code, out) == (0, "ada: 1 samples deleted\n")
+    assert error.startswith("warning: a reader keeps them in the log")
 
 
 def test_too_little_data_is_refused_in_one_line(

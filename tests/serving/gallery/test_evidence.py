@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.calibration import calibrate
 from serving.gallery.curves import det_svg, histogram_svg, page, roc_svg
-from serving.gallery.evidence import BINS, evidence_of, to_text
+from serving.gallery.evidence import BINS, evidence_of, to_text, weakness_of
 from serving.gallery.gallery import read_thresholds
 from tests.pipelines.test_calibration import people
 
@@ -36,7 +36,19 @@ def test_the_kept_curve_follows_the_whole_one(measured):
 
 def test_evidence_holds_no_embedding(measured):
     text = to_text(evidence_of(measured))
-    assert set(json.loads(text)) == {"measured_at_s", "calibration", "roc", "histogram"}
+    assert set(json.loads(text)) == {"measured_at_s", "calibration", "weakness", "roc", "histogram"}
+
+
+def test_an_embedder_that_tells_people_apart_is_not_called_weak():
+    strong = calibrate(*people(40, 4, seed=1, spread=0.3), target_fmr=0.01)
+    assert evidence_of(strong)["weakness"] == ""
+
+
+def test_an_embedder_that_hardly_does_is_called_weak_with_both_figures():
+    weak = calibrate(*people(40, 4, seed=1, spread=50.0), target_fmr=0.01).calibration
+    said = weakness_of(weak)
+    assert f"equal error rate is {weak.eer:.3f}, above 0.1" in said
+    assert f"{weak.fnmr.value:.0%} of the genuine pairs" in said
 
 
 @pytest.mark.parametrize("draw", [roc_svg, det_svg, histogram_svg])

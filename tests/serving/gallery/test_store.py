@@ -7,8 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from serving.gallery.binding import Binding
 from serving.gallery.database import GALLERY_FILE
 from serving.gallery.gallery import Gallery
 from serving.gallery.store import Sample, Store
-from tests.serving.gallery.conftest import BINDING, directions, samples
+from tests.serving.gallery.conftest import BINDING, directions, reader, samples
 
 ROOT = Path(__file__).parents[3]
 
@@ -198,15 +197,6 @@ def test_a_removal_is_audited_without_anything_biometric(tmp_path: Path):
             ("remove", "ada", 2),
             ("erase", "", 0),
         ]
-
-
-@contextmanager
-def reader(folder: Path) -> Iterator[None]:
-    """Somebody who looks at a gallery and stays in that look, as a long copy does."""
-    with closing(sqlite3.connect(folder / GALLERY_FILE, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        connection.execute("SELECT count(*) FROM samples").fetchone()
-        yield
 
 
 def test_a_removal_that_a_reader_keeps_in_the_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
