@@ -127,6 +127,18 @@ def test_float16_passes_at_tolerances_of_its_own(tmp_path):
     package_export(exported, good, tmp_path / "half")
 
 
+@pytest.mark.parametrize("task", ["boxes", "masks"])
+def test_boxes_and_masks_pass_in_float16_at_its_tolerances(task):
+    masks = subject(
+        maps_net(), segmentation(), labels=("a", "b", "c"), scaling=Scaling(layers=("last",), balanced=True)
+    )
+    good = detector() if task == "boxes" else masks
+    report = export_subject(good, replace(QUICK, precision="fp16")).reports[-1]
+    assert report.passed, report.sentence
+    assert report.compared > 0
+    assert (report.tolerance.box_iou, report.tolerance.mask_iou) == (0.9, 0.9)
+
+
 def test_float32_rows_can_be_kept():
     exported = export_subject(subject(classifier_net()), replace(QUICK, pixels="float32"))
     assert exported.draft.image == image_spec()
