@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 
-from pipelines.errors import OcellaError
 from protos.ocella.v1 import vision_pb2 as pb
 from protos.ocella.v1.vision_pb2_grpc import VisionServicer, add_VisionServicer_to_server
 from serving.status import failure_of
@@ -27,12 +26,16 @@ class Scripted(VisionServicer):
         gate: what each call waits for.
     """
 
-    def __init__(self, name: str = "server", refusals: Sequence[OcellaError | grpc.StatusCode] = ()) -> None:
+    def __init__(self, name: str = "server", refusals: Sequence[BaseException | grpc.StatusCode] = ()) -> None:
         self.name, self.calls = name, 0
         self.metadata: dict[str, Any] = {}
         self.entered, self.gate = threading.Event(), threading.Event()
         self.gate.set()
         self._refusals = list(refusals)
+
+    def refuse_next(self, why: BaseException | grpc.StatusCode) -> None:
+        """Refuse one more call, after those that are to be refused already."""
+        self._refusals.append(why)
 
     def Predict(self, request: pb.PredictRequest, context: grpc.ServicerContext) -> pb.PredictResponse:  # noqa: N802
         self.calls += 1
@@ -44,7 +47,7 @@ class Scripted(VisionServicer):
         return pb.PredictResponse(model=self.name, id=request.id, classification=pb.Classification())
 
 
-def refuse(context: grpc.ServicerContext, why: OcellaError | grpc.StatusCode) -> None:
+def refuse(context: grpc.ServicerContext, why: BaseException | grpc.StatusCode) -> None:
     """End a call as our server does, or as gRPC itself where there is only a code."""
     if isinstance(why, grpc.StatusCode):
         context.abort(why, "said the test")
