@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import ray
@@ -73,9 +74,10 @@ def joined(settings: Settings, models: Sequence[ModelPlan]) -> Iterator[Settings
         )
         yield settings
     finally:
-        if own:
-            serve.shutdown()
-        ray.shutdown()
+        with redirect_stdout(sys.stderr):  # where Ray prints what it says of its own processes that end
+            if own:
+                serve.shutdown()
+            ray.shutdown()
 
 
 async def deploy(settings: Settings, models: Sequence[ModelPlan]) -> Sequence[ModelStatus]:
