@@ -6,8 +6,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import ocella
+import pipelines.draw
 import pipelines.errors
 from pipelines.errors import InvalidRequestError, OcellaError
 from serving.app import ListeningServer
@@ -89,6 +92,27 @@ def test_every_error_that_the_page_names_exists():
     named = set(re.findall(r"`(\w+Error)`", PAGE))
     assert len(named) > 10
     assert all(issubclass(getattr(pipelines.errors, name), OcellaError) for name in named)
+
+
+def test_every_call_that_the_other_page_shows_works(server: ListeningServer):
+    shown = re.findall(r"`((?:client|pipelines)\.[\w.]+\(.*?\))`", COMING_FROM)
+    assert {call.split("(")[0] for call in shown} == {"client.predict", "pipelines.draw.draw"}
+    image = np.asarray(photo("astronaut", size_wh=(150, 100)))
+    with VisionClient(server.grpc_address) as client:
+        names: dict[str, Any] = {"client": client, "pipelines": pipelines, "model": "centerface", "image": image}
+        for call in sorted(shown):  # predictions first
+            result = eval(call, names)
+            names |= {"prediction": result} if call.startswith("client") else {}
+            assert call.startswith("client") or result.shape == image.shape
+
+
+@pytest.mark.parametrize(("command", "option"), re.findall(r"`ocella (\w+) (--[\w-]+)", COMING_FROM))
+def test_every_option_that_the_other_page_shows_exists(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, option: str
+):
+    monkeypatch.setenv("COLUMNS", "300")  # so that help shortens no name
+    ocella.main([command, "--help"])
+    assert f"{option} " in capsys.readouterr().out
 
 
 def test_every_attribute_that_the_other_page_names_exists():

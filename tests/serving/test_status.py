@@ -4,6 +4,8 @@ from grpc import StatusCode
 from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
+    FaceRefusedError,
+    GalleryError,
     ImageDecodeError,
     ImageTooLargeError,
     InvalidRequestError,
@@ -12,7 +14,9 @@ from pipelines.errors import (
     NotAllowedError,
     NotOfferedError,
     OverloadedError,
+    UnauthenticatedError,
     UnknownModelError,
+    UnknownPersonError,
 )
 from serving.rest.errors import MediaTypeError, NotAcceptableError, RequestTooLargeError, StalledRequestError
 from serving.status import STATUS, Failure, Status, failure_of, is_listed
@@ -29,6 +33,10 @@ from serving.status import STATUS, Failure, Status, failure_of, is_listed
         (DrainingError("why"), StatusCode.UNAVAILABLE, 503),
         (OverloadedError("why", retry_after_s=1.5), StatusCode.RESOURCE_EXHAUSTED, 429),
         (DeadlineExceededError("why"), StatusCode.DEADLINE_EXCEEDED, 504),
+        (FaceRefusedError("why"), StatusCode.INVALID_ARGUMENT, 400),
+        (UnknownPersonError("why"), StatusCode.NOT_FOUND, 404),
+        (GalleryError("why"), StatusCode.FAILED_PRECONDITION, 409),
+        (UnauthenticatedError("why"), StatusCode.UNAUTHENTICATED, 401),
         (NotAllowedError("why"), StatusCode.PERMISSION_DENIED, 403),
         (NotOfferedError("why"), StatusCode.UNIMPLEMENTED, 501),
         (NotAcceptableError("why"), StatusCode.INVALID_ARGUMENT, 406),
@@ -45,8 +53,8 @@ def test_an_error_has_the_codes_of_the_contract(error: Exception, code: StatusCo
     assert is_listed(error)
 
 
-def test_the_contract_lists_thirteen_errors_and_four_of_http_alone():
-    assert len(STATUS) == 17
+def test_the_contract_lists_fourteen_errors_and_four_of_http_alone():
+    assert len(STATUS) == 18
 
 
 @pytest.mark.parametrize("error", [ModelRunError("secret"), RuntimeError("secret"), KeyError("secret")])
