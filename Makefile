@@ -44,7 +44,7 @@ $(STAMPS)/$(RUNTIME)-import: pyproject.toml | $(BIN)/python
 	@touch $@ $(STAMPS)/$(RUNTIME)
 
 $(STAMPS)/$(RUNTIME)-dev: pyproject.toml | $(BIN)/python
-	$(call install_extras,$(RUNTIME)$(comma)export$(comma)data$(comma)faces$(comma)otel$(comma)dev)
+	$(call install_extras,$(RUNTIME)$(comma)export$(comma)data$(comma)faces$(comma)otel$(comma)ray$(comma)dev)
 	@touch $@ $(STAMPS)/$(RUNTIME) $(STAMPS)/$(RUNTIME)-import
 
 # The generated code needs at least the protobuf of its generator: an old one, in an environment of its own.

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -241,14 +239,13 @@ def test_an_image_that_may_not_be_read_is_named_and_the_others_are_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     locked, last = write_images(tmp_path, locked=b"1", last=b"333")
-    may_open = Path.open
 
-    def open_unless_locked(path: Path, *arguments: Any) -> Any:
+    def read_unless_locked(path: Path) -> bytes:
         if str(path) == locked:
             raise PermissionError(13, "Permission denied", locked)
-        return may_open(path, *arguments)
+        return path.read_bytes()
 
-    monkeypatch.setattr(Path, "open", open_unless_locked)  # file modes do not stop root
+    monkeypatch.setattr("pipelines.image_file.read_image_file", read_unless_locked)  # file modes do not stop root
     monkeypatch.setattr(os, "access", lambda path, *_, **__: str(path) != locked)
     assert ocella.main(["predict", "model", locked, last]) == 1
     out, err = capsys.readouterr()
@@ -312,16 +309,13 @@ def test_an_option_out_of_range_is_one_error_before_any_image(capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("length_predictor")
-def test_no_more_than_the_limit_and_a_byte_is_read_of_an_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("pipelines.image.ImageLimits", lambda: SimpleNamespace(max_bytes=1000))
+def test_no_more_than_the_limit_and_a_byte_is_read_of_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (image,) = write_images(tmp_path, image=bytes(1000))
     # /dev/zero has no end: reading all of it would not return.
     assert ocella.main(["predict", "model", "/dev/zero", image]) == 1
     out, err = capsys.readouterr()
     assert out.startswith(f"{image}: ")
-    assert err == "error: /dev/zero: image has more than 1,000 bytes, the limit\n"
+    assert err == "error: /dev/zero: image has more than 67,108,864 bytes, the limit\n"
 
 
 @pytest.mark.parametrize(
