@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from protos.ocella.v1 import faces_pb2 as faces
 from protos.ocella.v1 import vision_pb2 as pb
 from serving.deploy import Deploy
 from serving.settings import Settings
@@ -15,6 +16,8 @@ from tests.serving.test_metrics import CONTRACT
 
 PROTO = (Path(__file__).parents[2] / "protos" / "ocella" / "v1" / "vision.proto").read_text()
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+FACES = (Path(__file__).parents[2] / "docs" / "faces.md").read_text()
+OF_EMPTY_KIND = {"ListPeopleRequest"}  # has nothing but `model`, as every request
 RELOAD = (Path(__file__).parents[2] / "docs" / "reload.md").read_text()
 IN_COMMANDS = {"models", "host", "port", "http_port", "insecure"}
 OF_SUPERVISOR = {"member_of", "member"}  # set by the server for its own processes
@@ -23,6 +26,13 @@ OF_SUPERVISOR = {"member_of", "member"}  # set by the server for its own process
 def test_every_field_is_named():
     fields = {field.name for kind in pb.DESCRIPTOR.message_types_by_name.values() for field in kind.fields}
     assert {name for name in fields if not re.search(rf"`{name}`", PAGE)} == set()
+
+
+def test_every_field_and_value_of_faces_is_named_on_their_page():
+    kinds = faces.DESCRIPTOR.message_types_by_name.values()
+    names = {field.name for kind in kinds for field in kind.fields} | {kind.name for kind in kinds}
+    names |= {value for value in faces.Decision.keys() if not value.endswith("UNSPECIFIED")}  # noqa: SIM118, an enum
+    assert {name for name in names - OF_EMPTY_KIND if f"`{name}`" not in FACES} == set()
 
 
 def test_every_method_is_named():
