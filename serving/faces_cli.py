@@ -224,8 +224,8 @@ def calibrate(
         (out / "evidence.json").write_text(to_text(evidence), encoding="utf-8")
         (out / "calibration.html").write_text(page(evidence, title="Calibration"), encoding="utf-8")
     found = measured.calibration
-    if weakness := evidence["weakness"]:
-        typer.echo(f"warning: {weakness}", err=True)
+    for doubt in evidence["doubts"]:
+        typer.echo(f"warning: {doubt}", err=True)
     if as_json:
         typer.echo(json.dumps(evidence["calibration"], indent=2))
         return

@@ -15,6 +15,7 @@ from pipelines.calibration import Calibration, Measured
 CURVE_POINTS = 400
 BINS = 60
 WEAK_EER = 0.1  # one pair in ten is decided wrongly, of either kind
+FEW_PEOPLE = 30  # seen on the ORL set: the interval of five people held for five others one way and not the other
 WEAK_FNMR = 0.5  # more than half of the genuine pairs are not called `same`
 
 
@@ -26,7 +27,7 @@ def evidence_of(measured: Measured) -> dict[str, Any]:
     return {
         "measured_at_s": time.time(),
         "calibration": asdict(measured.calibration),
-        "weakness": weakness_of(measured.calibration),
+        "doubts": doubts_of(measured.calibration),
         "roc": {"far": roc.far[chosen].tolist(), "tar": roc.tar[chosen].tolist()},
         "histogram": {
             "edges": edges.tolist(),
@@ -36,17 +37,22 @@ def evidence_of(measured: Measured) -> dict[str, Any]:
     }
 
 
-def weakness_of(found: Calibration) -> str:
-    """Why the embedder can hardly tell people of this data apart; empty where it can.
+def doubts_of(found: Calibration) -> list[str]:
+    """What a calibration should not be trusted with: a weak embedder, few people.
 
     The false match rate holds for a weak embedder, too: what it loses are the people whom it does not find.
     """
-    reasons = []
+    doubts = []
     if found.eer > WEAK_EER:
-        reasons.append(f"the equal error rate is {found.eer:.3f}, above {WEAK_EER:g}")
+        doubts.append(
+            f"the embedder is weak on these people: the equal error rate is {found.eer:.3f}, above {WEAK_EER:g}"
+        )
     if found.fnmr.value > WEAK_FNMR:
-        reasons.append(f"{found.fnmr.value:.0%} of the genuine pairs are not called same")
-    return "the embedder is weak on these people: " + "; ".join(reasons) if reasons else ""
+        share = f"{found.fnmr.value:.0%} of the genuine pairs"
+        doubts.append(f"the embedder is weak on these people: {share} are not called same")
+    if found.people < FEW_PEOPLE:
+        doubts.append(f"{found.people} people say little of others, whatever the intervals: take {FEW_PEOPLE} or more")
+    return doubts
 
 
 def to_text(evidence: dict[str, Any]) -> str:

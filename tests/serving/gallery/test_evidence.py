@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.calibration import calibrate
 from serving.gallery.curves import det_svg, histogram_svg, page, roc_svg
-from serving.gallery.evidence import BINS, evidence_of, to_text, weakness_of
+from serving.gallery.evidence import BINS, FEW_PEOPLE, doubts_of, evidence_of, to_text
 from serving.gallery.gallery import read_thresholds
 from tests.pipelines.test_calibration import people
 
@@ -36,19 +36,26 @@ def test_the_kept_curve_follows_the_whole_one(measured):
 
 def test_evidence_holds_no_embedding(measured):
     text = to_text(evidence_of(measured))
-    assert set(json.loads(text)) == {"measured_at_s", "calibration", "weakness", "roc", "histogram"}
+    assert set(json.loads(text)) == {"measured_at_s", "calibration", "doubts", "roc", "histogram"}
 
 
 def test_an_embedder_that_tells_people_apart_is_not_called_weak():
     strong = calibrate(*people(40, 4, seed=1, spread=0.3), target_fmr=0.01)
-    assert evidence_of(strong)["weakness"] == ""
+    assert evidence_of(strong)["doubts"] == []
 
 
 def test_an_embedder_that_hardly_does_is_called_weak_with_both_figures():
     weak = calibrate(*people(40, 4, seed=1, spread=50.0), target_fmr=0.01).calibration
-    said = weakness_of(weak)
-    assert f"equal error rate is {weak.eer:.3f}, above 0.1" in said
-    assert f"{weak.fnmr.value:.0%} of the genuine pairs" in said
+    rate, share = doubts_of(weak)
+    assert f"equal error rate is {weak.eer:.3f}, above 0.1" in rate
+    assert f"{weak.fnmr.value:.0%} of the genuine pairs" in share
+
+
+@pytest.mark.parametrize(("count", "doubts"), [(FEW_PEOPLE, 0), (FEW_PEOPLE - 1, 1)])
+def test_few_people_are_a_doubt_that_says_how_many_would_do(count: int, doubts: int):
+    found = doubts_of(calibrate(*people(count, 4, seed=1, spread=0.3), target_fmr=0.01).calibration)
+    assert len(found) == doubts
+    assert all(f"{count} people" in each and f"take {FEW_PEOPLE} or more" in each for each in found)
 
 
 @pytest.mark.parametrize("draw", [roc_svg, det_svg, histogram_svg])
