@@ -12,22 +12,29 @@ from pipelines.errors import RecipeError
 
 
 def freeze(module: nn.Module, prefixes: Sequence[str]) -> None:
-    """Stop the training of parameters whose names begin so; raises RecipeError for a beginning that none has."""
+    """Stop the training of the parts whose names begin so; raises RecipeError for a beginning that none has.
+
+    A beginning is one or more whole parts of a name: ``blocks.1`` is not that of ``blocks.10``.
+    """
     names = [name for name, _ in module.named_parameters()]
     for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in names):
+        if not any(_begins(name, [prefix]) for name in names):
             heads = sorted({".".join(name.split(".")[:2]) for name in names})
             raise RecipeError(f"loop.freeze must begin parameter names, {prefix!r} begins none of {', '.join(heads)}")
     for name, parameter in module.named_parameters():
-        parameter.requires_grad_(not name.startswith(tuple(prefixes)) if prefixes else True)
+        parameter.requires_grad_(not _begins(name, prefixes))
 
 
 def train_mode(module: nn.Module, frozen: Sequence[str]) -> None:
     """Switch to training, but leave whole frozen parts in eval mode: their norms keep the statistics they have."""
     module.train()
     for name, part in module.named_modules():
-        if name and frozen and f"{name}.".startswith(tuple(f"{prefix.rstrip('.')}." for prefix in frozen)):
+        if name and _begins(name, frozen):
             part.eval()
+
+
+def _begins(name: str, prefixes: Sequence[str]) -> bool:
+    return f"{name}.".startswith(tuple(f"{prefix.rstrip('.')}." for prefix in prefixes))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -37,6 +37,20 @@ def test_frozen_norms_keep_their_statistics() -> None:
     assert net[0].training
 
 
+def test_freezing_a_layer_leaves_those_whose_number_begins_alike() -> None:
+    net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(11)))
+    freeze(net, ["1"])
+    train_mode(net, ["1"])
+    assert [name for name, parameter in net.named_parameters() if not parameter.requires_grad] == ["1.weight", "1.bias"]
+    assert [name for name, part in net.named_children() if not part.training] == ["1"]
+
+
+def test_half_of_a_layers_number_is_no_beginning() -> None:
+    net = nn.Sequential(nn.Flatten(), *(nn.Linear(2, 2) for _ in range(10)))
+    with pytest.raises(RecipeError, match=r"'10\.w' begins none of"):
+        freeze(net, ["10.w"])
+
+
 def test_a_beginning_that_no_parameter_has_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"loop\.freeze must begin parameter names, 'backbone' begins none"):
         freeze(module(), ["backbone"])
