@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from export.comparison import decoded_samples, gate_plan, reference_of, scale_random, scaling_batches
 from export.draft import INPUT, ExportChoices, bakes, channels_of, draft_of, suppresses
 from export.gate.compare import Expected
-from export.gate.grid import other_sizes
+from export.gate.grid import other_sizes, telling_side
 from export.gate.report import GateReport
 from export.gate.rounding import rounding_of, with_rounding
 from export.gate.run import Candidate, Plan, run_gate
@@ -70,7 +70,8 @@ def export_subject(
     rows_hw = [subject.row_hw(image.shape[:2]) for image in images]
     draft = draft_of(subject, choices)
     reference = reference_of(subject, draft)
-    sizes = other_sizes(rows_hw[0], multiple_of=subject.sizes.multiple_of, least=subject.sizes.least)
+    least = _least_compared(subject, rows_hw[0])
+    sizes = other_sizes(rows_hw[0], multiple_of=subject.sizes.multiple_of, least=least)
     scaled = scale_random(subject, reference.manifest, images, sizes=sizes)
     if subject.scaling is not None and subject.dynamic_batch:
         rounding = rounding_of(subject.module, scaling_batches(subject, reference.manifest, images, sizes))
@@ -78,7 +79,7 @@ def export_subject(
     reports: list[GateReport] = []
     plan = gate_plan(subject, images, sizes=(), choices=choices, scaled=scaled)
     for free in _freedoms(subject, rows_hw, choices):
-        sizes = other_sizes(rows_hw[0], multiple_of=free, least=subject.sizes.least)
+        sizes = other_sizes(rows_hw[0], multiple_of=free, least=least)
         plan = gate_plan(subject, images, sizes=sizes, choices=choices, scaled=scaled)
         spec = TraceSpec(
             row_shape=(channels_of(subject), *rows_hw[0]),
@@ -107,6 +108,13 @@ def export_subject(
                 draft = _with_opset(draft, opset_of(model))
                 return Exported(model, draft, plan, tuple(reports), rewrites, verdict.expected)
     return Exported(None, draft, plan, tuple(reports), {}, ())
+
+
+def _least_compared(subject: Subject, row_hw: tuple[int, int]) -> int:
+    """Shortest side of the gate's other sizes: random weights find something at any, learnt ones what is large."""
+    if subject.trained and isinstance(subject.head, DetectionHead):
+        return max(subject.sizes.least, telling_side(row_hw))
+    return subject.sizes.least
 
 
 def _freedoms(subject: Subject, rows_hw: Sequence[tuple[int, int]], choices: ExportChoices) -> list[int | None]:

@@ -34,12 +34,16 @@ class Case:
     @property
     def label(self) -> str:
         """The case in words."""
-        size = "own size" if self.size_hw is None else f"{self.size_hw[0]}x{self.size_hw[1]}"
-        return f"sample {self.sample}, batch {self.batch}, {size}"
+        return f"sample {self.sample}, batch {self.batch}, {size_text(self.size_hw)}"
 
     def to_json(self) -> dict[str, Any]:
         """The case as JSON, read back by :func:`case_from_json`."""
         return {"sample": self.sample, "batch": self.batch, "size_hw": self.size_hw and list(self.size_hw)}
+
+
+def size_text(size_hw: tuple[int, int] | None) -> str:
+    """The size of a case's rows in words."""
+    return "own size" if size_hw is None else f"{size_hw[0]}x{size_hw[1]}"
 
 
 def case_from_json(raw: dict[str, Any]) -> Case:

@@ -5,20 +5,27 @@ from __future__ import annotations
 from pipelines.grid import Case
 
 SEVERAL = 2
+# A sample is squeezed into the other sizes: at a quarter of its own, trees of 40 pixels were too small to be found.
+STILL_FOUND = 0.75
 
 
 def cases_of(*, samples: int, max_batch: int, sizes: tuple[tuple[int, int], ...]) -> tuple[Case, ...]:
-    """Every sample alone; the first one in batches; then each further size, alone and in a batch.
+    """Batches of 1, 2 and ``max_batch`` at every size: of the first sample at the recipe's own, of one each elsewhere.
 
-    ``max_batch`` 1 is a graph whose batch is fixed: nothing else is asked of it.
+    Further samples run alone at the recipe's own size. ``max_batch`` 1 is a graph whose batch is fixed: nothing else
+    is asked of it.
     """
     batches = sorted({SEVERAL, max_batch}) if max_batch > 1 else []
     cases = [Case(sample, 1) for sample in range(samples)]
     cases += [Case(0, batch) for batch in batches]
     for i, size_hw in enumerate(sizes):
-        sample = i % samples
-        cases += [Case(sample, 1, size_hw), *(Case(sample, SEVERAL, size_hw) for _ in batches[:1])]
+        cases += [Case(i % samples, batch, size_hw) for batch in (1, *batches)]
     return tuple(cases)
+
+
+def telling_side(row_hw: tuple[int, int]) -> int:
+    """Shortest side at which a learnt detector is asked to find something of what it finds in rows of ``row_hw``."""
+    return int(STILL_FOUND * min(row_hw))
 
 
 def other_sizes(row_hw: tuple[int, int], *, multiple_of: int | None, least: int) -> tuple[tuple[int, int], ...]:

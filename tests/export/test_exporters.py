@@ -86,6 +86,12 @@ def test_a_detector_passes_at_several_sizes_with_enough_boxes_of_several_classes
     assert report.dynamic == ("batch", "height", "width")
 
 
+def test_a_learnt_detector_is_compared_at_sizes_at_which_it_still_finds_something():
+    learnt = replace(detector(sizes=Sizes(multiple_of=8, least=32)), scaling=None)
+    sizes = {case.size_hw for case in export_subject(learnt, QUICK).plan.cases if case.size_hw}
+    assert sizes == {(48, 72), (56, 48)}  # of rows of 64 x 96
+
+
 def test_a_detector_with_suppression_in_its_graph_answers_as_the_host_does(tmp_path):
     good = detector()
     exported = export_subject(good, replace(QUICK, nms_in_graph=True))

@@ -40,7 +40,7 @@ def package(exported, tmp_path):
 def test_every_case_runs_again_in_every_way(package):
     manifest = read_manifest(package)
     report = replay_grid(manifest, package)
-    assert report.cases == len(manifest.provenance.parity["gate"]["grid"]) == 10
+    assert report.cases == len(manifest.provenance.parity["gate"]["grid"]) == 13
     assert report.runtimes == len(RUNTIMES)
     assert report.compared > 0
     assert report.raw_ratio < 1
@@ -48,7 +48,7 @@ def test_every_case_runs_again_in_every_way(package):
 
 def test_verify_says_what_was_repeated(package, capsys):
     assert ocella.main(["verify", str(package)]) == 0
-    assert "gate repeated: 10 cases in 6 ways" in capsys.readouterr().out
+    assert "gate repeated: 13 cases in 6 ways" in capsys.readouterr().out
 
 
 def test_a_graph_that_is_wrong_at_other_sizes_alone_is_named_with_its_case(package):

@@ -177,6 +177,43 @@ def test_batch_norm_without_running_statistics_in_the_model_itself_is_named(good
     assert "rows of a batch change each other, as batch-norm without running statistics" in report.problem
 
 
+def test_a_later_row_of_a_batch_that_depends_on_the_first_is_named(good):
+    def leaking(x: torch.Tensor, inner: nn.Module) -> torch.Tensor:
+        answers = inner(x)
+        return answers + answers[:1] * (torch.arange(len(x)) > 0)[:, None]
+
+    report = judge(replace(good, module=_After(good.module, leaking)), traced(good.module))
+    assert report.problem is not None
+    assert "rows of a batch change each other" in report.problem
+    assert "of row 1" in report.problem
+
+
+def test_a_size_of_row_without_decoded_results_is_named():
+    # Scores fall with the distance from the width of its own rows, 48: at 33 and 70 none reaches the threshold.
+    silent = _After(classifier_net(), lambda x, inner: inner(x) + 1 - (x.shape[3] - SIZE_HW[1]) ** 2)
+    head = classification(activation="sigmoid", score_threshold=0.1, top_k=4)
+    truth = subject(silent, head, sizes=Sizes(multiple_of=1, least=24), scaling=None)
+    report = judge(truth, traced(silent, free_sides=True))
+    assert report.compared > 0
+    assert report.problem == (
+        "decoded results must be compared at each size of row, there are none at 40x33, 24x70: "
+        "a sample with larger objects shows some"
+    )
+
+
+def test_more_near_ties_than_5_percent_prove_too_little(good):
+    def answering(score: float) -> _After:
+        """Sure of the first class; the second has ``score``, and the threshold is 0.5."""
+        return _After(good.module, lambda x, inner: inner(x) * 0 + torch.tensor([0.9, score, 0.1, 0.1]))
+
+    head = classification(activation="none", score_threshold=0.5, top_k=4)
+    truth = replace(good, module=answering(0.50002), head=head, scaling=None)
+    report = judge(truth, traced(answering(0.49998)))
+    assert report.excluded == report.compared > 0
+    total = report.compared + report.excluded
+    assert report.problem == (f"at most 5% of the decoded results may be near-ties, {report.excluded} of {total} are")
+
+
 def test_a_graph_without_decoded_results_proves_nothing(good):
     nothing = classification(activation="sigmoid", score_threshold=1.0, top_k=4)
     report = judge(replace(good, head=nothing, scaling=None), traced(good.module))

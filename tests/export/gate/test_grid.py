@@ -1,6 +1,8 @@
+import itertools
+
 import pytest
 
-from export.gate.grid import cases_of, other_sizes
+from export.gate.grid import cases_of, other_sizes, telling_side
 from pipelines.grid import Case
 
 
@@ -8,12 +10,27 @@ def test_every_sample_runs_alone_and_the_first_one_in_batches():
     assert cases_of(samples=2, max_batch=8, sizes=()) == (Case(0, 1), Case(1, 1), Case(0, 2), Case(0, 8))
 
 
-def test_a_further_size_runs_alone_and_in_a_batch():
-    assert cases_of(samples=1, max_batch=4, sizes=((33, 40),))[-2:] == (Case(0, 1, (33, 40)), Case(0, 2, (33, 40)))
+def test_every_batch_runs_at_every_size():
+    sizes = ((33, 40), (50, 34))
+    cases = cases_of(samples=1, max_batch=4, sizes=sizes)
+    assert [(case.size_hw, case.batch) for case in cases] == list(itertools.product((None, *sizes), (1, 2, 4)))
+
+
+def test_further_sizes_take_turns_with_the_samples():
+    cases = cases_of(samples=2, max_batch=1, sizes=((33, 40), (50, 34), (34, 70)))
+    assert cases[2:] == (Case(0, 1, (33, 40)), Case(1, 1, (50, 34)), Case(0, 1, (34, 70)))
 
 
 def test_a_fixed_batch_of_one_is_asked_for_nothing_else():
     assert cases_of(samples=2, max_batch=1, sizes=()) == (Case(0, 1), Case(1, 1))
+
+
+def test_the_largest_batch_of_two_runs_once():
+    assert [case.batch for case in cases_of(samples=1, max_batch=2, sizes=((33, 40),))] == [1, 2, 1, 2]
+
+
+def test_a_learnt_detector_is_shown_three_quarters_of_its_own_rows():
+    assert telling_side((256, 336)) == telling_side((336, 256)) == 192
 
 
 def test_a_fixed_size_has_no_other():
