@@ -32,6 +32,7 @@ from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.rest.parts import RestParts
 from serving.security.follow import Follower
+from serving.security.limits import PerClient
 from serving.security.parts import SecurityParts, security_parts
 from serving.settings import Settings, check_exposure, exposure_warnings
 from serving.signals import stop_on_signals
@@ -97,7 +98,7 @@ async def listening(settings: Settings, *, sinks: Sequence[Sink] = ()) -> AsyncI
         certificate = security.tls.http_context() if security.tls else None
         server_of_http = HttpServer(app, listener, connections=security.connections, tls=certificate)
         http = await stack.enter_async_context(server_of_http)
-        health_address = await _serve_health(stack, settings, probes, security)
+        health_address = await _serve_health(stack, settings, probes)
         parts = VisionParts(plane, catalog, calls, metrics, settings.stream_window)
         galleries = FacesPlane(
             plane, catalog, core.limits, galleries=settings.galleries, keep_crops=settings.keep_crops
@@ -133,16 +134,18 @@ def rest_parts(settings: Settings, core: Core, security: SecurityParts) -> RestP
     )
 
 
-async def _serve_health(
-    stack: AsyncExitStack, settings: Settings, probes: Probes, security: SecurityParts
-) -> str | None:
-    """Serve the port for probes alone, where there is one; its address."""
+async def _serve_health(stack: AsyncExitStack, settings: Settings, probes: Probes) -> str | None:
+    """Serve the port for probes alone, where there is one; its address.
+
+    It counts connections for itself: callers that hold all of an address' HTTP connections must not end its probes.
+    """
     if settings.health_port is None:
         return None
     shared = settings.member_of is not None
     listener = stack.enter_context(bind(settings.host, settings.health_port, protocol="health", shared=shared))
     app = build_health_app(probes, allowed_hosts=allowed_hosts(settings.host))
-    return (await stack.enter_async_context(HttpServer(app, listener, connections=security.connections))).address
+    connections = PerClient("connections", settings.max_connections)
+    return (await stack.enter_async_context(HttpServer(app, listener, connections=connections))).address
 
 
 @asynccontextmanager

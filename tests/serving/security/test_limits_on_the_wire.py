@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 
@@ -151,6 +152,12 @@ def test_an_address_with_all_its_http_connections_open_is_refused_one_more(model
                 "HTTP": caller.status(lambda client: client.get("/healthz"))
             }
             assert first.get("/healthz").status_code == 200
+
+
+def test_probes_answer_an_address_that_holds_all_its_http_connections(model: Path):
+    with server_in_thread(model, max_connections=1, health_port=0) as server, Caller(server=server).http() as first:
+        assert first.get("/healthz").status_code == 200
+        assert httpx.get(f"http://{server.health_address}/healthz", trust_env=False).status_code == 200
 
 
 def test_a_connection_beyond_those_of_grpc_is_refused(model: Path):
