@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import OverloadedError
 from serving.rest.reply import failure_reply
@@ -20,7 +20,7 @@ HEADERS_S = 10.0
 def limited_protocol(connections: PerClient, *, headers_s: float) -> type[asyncio.Protocol]:
     """Uvicorn's protocol for connections that are counted by ``connections``."""
 
-    class LimitedProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]  # h11 or httptools, as is installed
+    class LimitedProtocol(H11Protocol):  # by name: httptools, where it is installed, takes headers of any size
         """One connection."""
 
         def connection_made(self, transport: Any) -> None:

@@ -13,6 +13,7 @@ from serving.security.limits import PerClient
 from tests.serving.servers import PATIENCE_S
 
 ASK = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"
+MOST_HEADERS = 64 * 1024
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -54,6 +55,20 @@ async def test_a_connection_whose_next_headers_stop_is_ended(address: tuple[str,
     assert b"200 OK" in await reader.readuntil(b"abc")
     writer.write(ASK[:20])
     assert await read_all(reader) == b""
+    writer.close()
+
+
+async def test_headers_that_do_not_end_within_their_limit_are_refused(address: tuple[str, int]):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write((ASK[:-7] + b"\r\nx: ").ljust(MOST_HEADERS + 1, b"a"))
+    assert (await read_all(reader)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+async def test_headers_within_their_limit_are_answered(address: tuple[str, int]):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write((ASK[:-7] + b"\r\nx: ").ljust(MOST_HEADERS - 4, b"a") + ASK[-7:])
+    assert b"200 OK" in await reader.readuntil(b"abc")
     writer.close()
 
 
