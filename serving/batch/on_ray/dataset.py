@@ -66,6 +66,8 @@ def _walk(sources: Sources, shard: Shard, claims: Claims, here: Path) -> Callabl
                 yield _packed(chunk)
         except OcellaError as error:
             yield _packed(error)
+        except OSError as error:  # Ray would walk again and again
+            yield _packed(JobError(f"{os.fsdecode(error.filename or '')}: {error.strerror or error}"))
 
     return walk
 

@@ -63,6 +63,42 @@ def test_what_a_cut_shard_does_not_reach_is_an_error_and_not_silence(tmp_path: P
     assert {error["reason"] for error in errors} == {"OSError"}
 
 
+def test_a_shard_that_is_cut_between_two_members_is_an_error(tmp_path: Path):
+    shard = make_tar(tmp_path / "a.tar", 40)
+    with tarfile.open(shard) as tar:
+        offset = tar.getmembers()[30].offset
+    os.truncate(shard, offset)
+    run(tmp_path / "out", shard)
+    (error,) = rows(tmp_path / "out", "errors.jsonl")
+    assert (error["source"], len(rows(tmp_path / "out"))) == (str(shard), 10)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 1.0])
+def test_a_flipped_byte_in_a_compressed_shard_is_an_error_and_the_job_ends(tmp_path: Path, suffix: str, place: float):
+    shard = make_tar(tmp_path / f"a.tar.{suffix}", 40, mode=f"w:{suffix}")
+    data = bytearray(shard.read_bytes())
+    data[int(place * (len(data) - 20))] ^= 0xFF
+    shard.write_bytes(data)
+    summary = run(tmp_path / "out", shard)
+    assert (summary.complete, summary.problem) == (True, "")
+    errors = rows(tmp_path / "out", "errors.jsonl")
+    assert errors[-1]["source"] == str(shard)
+    assert "a tar must be whole" in errors[-1]["message"]
+
+
+def test_a_shard_that_may_not_be_read_is_an_error_in_the_systems_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shard = make_tar(tmp_path / "a.tar", 1)
+
+    def refuse(*_: object, **__: object) -> None:  # root may read whatever its mode says
+        raise PermissionError(13, "Permission denied", str(shard))
+
+    monkeypatch.setattr(tarfile, "open", refuse)
+    assert run(tmp_path / "out", shard).complete
+    (error,) = rows(tmp_path / "out", "errors.jsonl")
+    assert (error["source"], error["message"]) == (str(shard), "Permission denied")
+
+
 def test_a_damaged_header_in_the_middle_is_an_error_and_not_the_end(tmp_path: Path):
     shard = make_tar(tmp_path / "a.tar", 10)
     with tarfile.open(shard) as tar:
