@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from serving.batch.entry import Entry, failing_entry, file_entry
 
 SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".bmp", b".tif", b".tiff")
-_Identity = tuple[int, int]
+Identity = tuple[int, int]
+"""Device and inode: two paths of one folder have the same."""
 
 
 def entries(folder: bytes) -> Iterator[Entry]:
@@ -21,10 +22,9 @@ def entries(folder: bytes) -> Iterator[Entry]:
     yield from _walk(folder, b"", ())
 
 
-def _walk(folder: bytes, relative: bytes, above: tuple[_Identity, ...]) -> Iterator[Entry]:
+def _walk(folder: bytes, relative: bytes, above: tuple[Identity, ...]) -> Iterator[Entry]:
     try:
-        status = os.stat(folder)  # noqa: PTH116, names are bytes
-        identity = (status.st_dev, status.st_ino)
+        identity = identity_of(folder)
         if identity in above:
             return
         names = sorted(_names(folder))
@@ -47,13 +47,20 @@ def _names(folder: bytes) -> Iterator[bytes]:
         for child in children:
             if child.name.startswith(b"."):
                 continue
-            if child.name.lower().endswith(SUFFIXES) and not _is_folder(child):
+            if child.name.lower().endswith(SUFFIXES) and not is_folder(child):
                 yield child.name
-            elif _is_folder(child):
+            elif is_folder(child):
                 yield child.name + b"/"
 
 
-def _is_folder(child: os.DirEntry[bytes]) -> bool:
+def identity_of(folder: bytes) -> Identity:
+    """Which folder a path leads to; raises OSError."""
+    status = os.stat(folder)  # noqa: PTH116, names are bytes
+    return status.st_dev, status.st_ino
+
+
+def is_folder(child: os.DirEntry[bytes]) -> bool:
+    """Whether a name is that of a folder, or of a link to one."""
     try:
         return child.is_dir()
     except OSError:  # a link that leads to itself

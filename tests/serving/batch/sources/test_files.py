@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import os
 import tarfile
@@ -102,6 +103,26 @@ def test_a_pattern_gives_what_it_matches_in_order_whatever_the_suffix(tmp_path: 
     assert names(f"{tmp_path}/**/*.png") == [
         f"{tmp_path}/{name}" for name in ("a.png", "b.png", "d/e.png", "d/f/g.png")
     ]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["**/*.png", "**", "d/**", "**/f/*.png", "**/**/*.png", "*/**/*.png", "**/d/**/*.png", "d/**/", "**/.*/*"],
+)
+def test_any_folders_match_as_in_pythons_glob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str):
+    make(tmp_path, "b.png", ".c.png", "d/e.png", "d/f/g.png", "d/f/d/h.png", ".h/i.png", "[x]/j.png")
+    for word in (pattern, f"{tmp_path}/{pattern}"):
+        monkeypatch.chdir(tmp_path)
+        found = {path for path in glob.iglob(word, recursive=True) if not Path(path).is_dir()}  # noqa: PTH207
+        assert names(word) == sorted(found)
+
+
+def test_any_folders_do_not_follow_a_link_to_a_folder_above(tmp_path: Path):
+    make(tmp_path, "a/1.png", "a/b/2.png")
+    make(tmp_path.with_name("elsewhere"), "3.png")
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path.with_name("elsewhere"))
+    assert names(f"{tmp_path}/**/*.png") == [f"{tmp_path}/{name}" for name in ("a/1.png", "a/b/2.png", "link/3.png")]
 
 
 def test_shards_and_videos_that_a_pattern_matches_are_opened_and_texts_are_not(tmp_path: Path):
