@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := run
-.PHONY: install protos lint test test-all bench serve run image audit
+.PHONY: install protos lint test coverage test-all bench serve run image audit
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -66,6 +66,11 @@ lint: $(STAMPS)/$(RUNTIME)-dev
 
 test: $(STAMPS)/$(RUNTIME)-dev
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+# The part that others import for itself, by its own tests.
+coverage: $(STAMPS)/$(RUNTIME)-dev
+	$(BIN)/python -m coverage run --source=pipelines -m pytest -q -m "not slow" tests/pipelines $(PYTEST)
+	$(BIN)/python -m coverage report --fail-under=95
 
 # Tests against a real Prometheus and docker-compose are skipped without: apt-get install prometheus docker-compose
 test-all: $(STAMPS)/$(RUNTIME)-dev

@@ -69,9 +69,10 @@ def _torch(*, antialias: bool) -> Resampler:
 
 
 def _nearest(image: AnyArray, size_hw: tuple[int, int], out: AnyArray | None) -> AnyArray:
-    """The source pixel under each target pixel's centre, by integer arithmetic: exact at any size.
+    """The source pixel under each target pixel's centre.
 
-    Equal to ``PIL.Image.NEAREST``; ``cv2.INTER_NEAREST`` looks at corners instead and shifts by half a pixel.
+    Equal to ``PIL.Image.NEAREST``, whose steps are added up in float64: that decides where a centre lies on the edge
+    between two pixels. ``cv2.INTER_NEAREST`` looks at corners instead and shifts by half a pixel.
     """
     rows, columns = (_centres(source, target) for source, target in zip(image.shape[:2], size_hw, strict=True))
     picked = image[rows][:, columns]
@@ -82,7 +83,9 @@ def _nearest(image: AnyArray, size_hw: tuple[int, int], out: AnyArray | None) ->
 
 
 def _centres(source: int, target: int) -> NDArray[np.int64]:
-    return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
+    steps = np.full(target, source / target)
+    steps[0] *= 0.5
+    return np.cumsum(steps).astype(np.int64).clip(max=source - 1)
 
 
 RESAMPLERS: Mapping[Resample, Resampler] = MappingProxyType(

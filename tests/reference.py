@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
-from pipelines.specs import CenterHeatmap, YoloGrid
+from pipelines.specs import CenterHeatmap, ProbabilityMap, YoloGrid
 from pipelines.types import AnyArray
 
 Found = tuple[tuple[float, float, float, float], float, int]
@@ -141,6 +142,33 @@ def center_heatmap(
                 ]
             )
     return found, landmarks
+
+
+def probability_map(
+    probabilities: AnyArray, spec: ProbabilityMap, *, score_threshold: float
+) -> list[tuple[AnyArray, AnyArray, float]]:
+    """Centre, sides and score of each region, step by step as PP-OCR: its outline grows by round joins."""
+    mask = (probabilities > np.float32(spec.binarize_threshold)).astype(np.uint8)
+    if spec.dilate:
+        mask = cv2.dilate(mask, np.ones((2, 2), np.uint8))
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    turn = np.linspace(0, 2 * np.pi, 1440, endpoint=False)
+    found = []
+    for contour in contours[: spec.max_candidates]:
+        rectangle = cv2.minAreaRect(contour)
+        corners, (length, height) = cv2.boxPoints(rectangle), rectangle[1]
+        if min(length, height) < spec.min_side:
+            continue
+        low = np.floor(corners.min(axis=0)).clip(0)  # they cut corners to whole pixels from the window's start
+        inside = np.zeros(probabilities.shape, np.uint8)
+        cv2.fillPoly(inside, [((corners - low).astype(np.int32) + low).astype(np.int32)], (1,))
+        score = float(probabilities[inside > 0].astype(np.float64).mean())
+        distance = length * height * spec.unclip_ratio / (2 * (length + height))
+        circle = distance * np.stack((np.cos(turn), np.sin(turn)), axis=1)
+        center, sides, _ = cv2.minAreaRect((corners[:, None] + circle).reshape(-1, 2).astype(np.float32))
+        if np.float32(score) >= np.float32(score_threshold) and min(sides) >= spec.min_side + 2:
+            found.append((np.array(center), np.array(sides), score))
+    return found
 
 
 def yolo_grid(grids: Sequence[AnyArray], spec: YoloGrid, *, score_threshold: float) -> list[Found]:

@@ -7,6 +7,8 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.resample import RESAMPLERS, resize
@@ -26,6 +28,8 @@ PILLOW: dict[Resample, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
 }
 SIZES = [((37, 53), (20, 30)), ((37, 53), (80, 91)), ((37, 53), (37, 53)), ((1, 1), (7, 5)), ((30, 20), (1, 1))]
+sides = st.integers(1, 300)
+any_size = st.tuples(sides, sides)
 SHAPES: list[tuple[int, ...]] = [(), (1,), (3,)]
 
 
@@ -34,14 +38,18 @@ def noise(shape: tuple[int, ...], dtype: type = np.uint8) -> AnyArray:
     return levels if dtype is np.uint8 else levels.astype(dtype) / 255
 
 
+def naive_centres(source: int, target: int) -> list[int]:
+    """The pixel under each centre, reached by steps that are added up, as Pillow does."""
+    step, at, found = source / target, 0.5 * source / target, []
+    for _ in range(target):
+        found.append(int(at))
+        at += step
+    return found
+
+
 def naive_nearest(image: AnyArray, size_hw: tuple[int, int]) -> AnyArray:
-    result = np.empty((*size_hw, *image.shape[2:]), image.dtype)
-    for y in range(size_hw[0]):
-        for x in range(size_hw[1]):
-            source_y = (2 * y + 1) * image.shape[0] // (2 * size_hw[0])
-            source_x = (2 * x + 1) * image.shape[1] // (2 * size_hw[1])
-            result[y, x] = image[source_y, source_x]
-    return result
+    rows, columns = (naive_centres(image.shape[axis], size_hw[axis]) for axis in (0, 1))
+    return np.stack([np.stack([image[y, x] for x in columns]) for y in rows])
 
 
 def test_every_name_of_the_manifest_has_a_kernel() -> None:
@@ -67,6 +75,28 @@ def test_pillow_kernels_are_pillow_s(
     kernel: Resample, source: tuple[int, int], target: tuple[int, int], dtype: type, channels: tuple[int, ...]
 ) -> None:
     image = noise((*source, *channels), dtype)
+    expected = np.asarray(Image.fromarray(image).resize(target[::-1], PILLOW[kernel]))
+    np.testing.assert_array_equal(resize(image, target, kernel), expected)
+
+
+@pytest.mark.parametrize("kernel", OPENCV)
+@settings(max_examples=30)
+@given(source=any_size, target=any_size)
+def test_opencv_kernels_are_opencv_s_at_any_size(
+    kernel: Resample, source: tuple[int, int], target: tuple[int, int]
+) -> None:
+    image = noise((*source, 3))
+    expected = cv2.resize(image, target[::-1], interpolation=OPENCV[kernel])
+    np.testing.assert_array_equal(resize(image, target, kernel), expected)
+
+
+@pytest.mark.parametrize("kernel", PILLOW)
+@settings(max_examples=30)
+@given(source=any_size, target=any_size)
+def test_pillow_kernels_are_pillow_s_at_any_size(
+    kernel: Resample, source: tuple[int, int], target: tuple[int, int]
+) -> None:
+    image = noise((*source, 3))
     expected = np.asarray(Image.fromarray(image).resize(target[::-1], PILLOW[kernel]))
     np.testing.assert_array_equal(resize(image, target, kernel), expected)
 

@@ -128,6 +128,36 @@ def test_decoding_equals_the_naive_loop(seed: int, threshold: float, encoding: s
     np.testing.assert_allclose(found.keypoints[..., :2], f32(landmarks).reshape(-1, 5, 2), rtol=2e-6, atol=1e-3)
 
 
+def encode(boxes: AnyArray, points: AnyArray, *, grid_hw: tuple[int, int], **fields: Any) -> dict[str, AnyArray]:
+    """The inverse of the decoder: each box into the cell of its centre, at stride 4."""
+    xy = slice(None) if fields["axis_order"] == "xy" else slice(None, None, -1)
+    maps = {name: np.zeros((count, *grid_hw)) for name, count in (("size", 2), ("offset", 2), ("landmarks", 10))}
+    maps["heatmap"] = np.zeros((1, *grid_hw))
+    for (x1, y1, x2, y2), five in zip(boxes, points, strict=True):
+        center, sides = np.array([x1 + x2, y1 + y2]) / 8, np.array([x2 - x1, y2 - y1])  # in cells; in pixels
+        x, y = np.floor(center).astype(int)
+        maps["heatmap"][0, y, x] = 0.9
+        maps["offset"][:, y, x] = (center - (x, y) - fields["center_shift"])[xy]
+        maps["size"][:, y, x] = (np.log(sides / 4) if fields["size_encoding"] == "log" else sides / 4)[xy]
+        maps["landmarks"][:, y, x] = ((five - (x1, y1)) / sides)[:, xy].reshape(-1)
+    return {name: f32(values) for name, values in maps.items()}
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["log", "linear"]), st.sampled_from(["xy", "yx"]))
+def test_boxes_and_landmarks_survive_encoding_and_decoding(seed: int, encoding: str, order: str) -> None:
+    random = np.random.default_rng(seed)
+    fields: dict[str, Any] = {"size_encoding": encoding, "axis_order": order, "center_shift": 0.5}
+    places = np.sort(random.permutation(16 * 24)[:10])  # cells, all different, in the order of candidates
+    centers = (np.stack((places % 24, places // 24), axis=1) + random.uniform(0.05, 0.95, (10, 2))) * 4
+    halves = random.uniform(1, 1.9, (10, 2)).clip(max=np.minimum(centers, (96, 64) - centers))  # inside the row
+    boxes = np.concatenate((centers - halves, centers + halves), axis=1)
+    points = random.uniform(-5, 100, (10, 5, 2))
+    found = run(encode(boxes, points, grid_hw=(16, 24), **fields), **fields)
+    np.testing.assert_allclose(found.boxes, boxes, atol=1e-3)  # float32 maps, coordinates up to 100
+    assert found.keypoints is not None
+    np.testing.assert_allclose(found.keypoints[..., :2], points, atol=2e-3)
+
+
 def test_a_cell_at_the_threshold_counts() -> None:
     assert len(run(one_cell(), score_threshold=0.75)) == 1
     assert len(run(one_cell(), score_threshold=0.7500001)) == 0

@@ -15,6 +15,7 @@ from pipelines.decoders.candidates import Candidates
 from pipelines.decoders.probability_map import decode
 from pipelines.errors import ModelOutputError
 from pipelines.types import AnyArray, FloatArray
+from tests import reference
 from tests.builders import f32, probability_map
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "decoders" / "probability_map"
@@ -55,6 +56,30 @@ def test_regions_become_the_rectangles_that_rapidocr_makes_of_them(name: str) ->
     np.testing.assert_allclose(found.scores, fixture[f"{name}_scores"], rtol=1e-6)
     # Their polygon library cuts corners to whole pixels before it grows them, and they round after.
     np.testing.assert_allclose(np.array(found.polygons), fixture[f"{name}_polygons"], atol=2.5)
+
+
+def lines_of_text(random: np.random.Generator) -> FloatArray:
+    """A map with up to eight regions, some of them touching, soft at their edges."""
+    probabilities = blank()
+    for _ in range(random.integers(1, 9)):
+        center, sides = random.uniform((10, 10), (150, 86)), random.uniform((8, 4), (50, 16))
+        corners = cv2.boxPoints((center.tolist(), sides.tolist(), random.uniform(-90, 90)))
+        cv2.fillPoly(probabilities, [corners.astype(np.int32)], random.uniform(0.3, 1))
+    return f32(cv2.GaussianBlur(probabilities, (5, 5), 0))
+
+
+@given(st.integers(0, 10_000), st.floats(0.5, 2.5), st.booleans())
+def test_decoding_equals_the_naive_steps(seed: int, ratio: float, dilate: bool) -> None:
+    probabilities = lines_of_text(np.random.default_rng(seed))
+    found = run(probabilities, unclip_ratio=ratio, dilate=dilate)
+    spec = probability_map(unclip_ratio=ratio, dilate=dilate)
+    expected = reference.probability_map(probabilities, spec, score_threshold=0.5)
+    np.testing.assert_allclose(found.scores, f32([score for _, _, score in expected]), rtol=1e-6)
+    assert found.polygons is not None
+    for polygon, (center, sides, _) in zip(found.polygons, expected, strict=True):
+        np.testing.assert_allclose(polygon.mean(axis=0), center, atol=0.05)
+        ours = sorted(np.linalg.norm(polygon[1:3] - polygon[0:2], axis=1))
+        np.testing.assert_allclose(ours, sorted(sides), atol=0.05)
 
 
 def test_dilation_widens_a_region_by_a_pixel_to_the_right_and_below() -> None:
