@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipelines.errors import DrainingError, ModelNotReadyError, UnknownModelError
 from serving.served import ServedModel
 
-LOADING = "loading"
+LOADING, UNLOADED = "loading", "unloaded"
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Catalog:
     def statuses(self) -> tuple[ModelStatus, ...]:
         """Every known model version, by name, then version."""
         return tuple(self._statuses[key] for key in sorted(self._statuses))
+
+    def is_wanted(self, name: str, version: int) -> bool:
+        """Whether a version is known and was not unloaded: it answers, is being loaded, or is out for a fault."""
+        status = self._statuses.get((name, version))
+        return status is not None and status.reason != UNLOADED
 
     def find(self, name: str, version: int) -> ServedModel:
         """The model version that answers (0: the newest ready); raises why none does."""

@@ -80,7 +80,7 @@ async def serving_core(
     _tune_process()
     cores = cores or max(1, usable_cores() // settings.processes)
     catalog, metrics = Catalog(), Metrics()
-    swap, judge = Swap(catalog, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
+    swap, judge = Swap(catalog, metrics, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
     loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
     lifecycle = Lifecycle(settings.models or (embedded(),), catalog, loader, swap, judge, cores=cores)
     guard = Guard(swap, lifecycle, judge, _guard_policy(settings))

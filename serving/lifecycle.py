@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 
 from pipelines.errors import ModelNotReadyError, UnknownModelError
 from pipelines.session import CPU
-from serving.catalog import Catalog, ModelStatus
+from serving.catalog import UNLOADED, Catalog, ModelStatus
 from serving.judge import Judge
 from serving.loading import Entry, Loader, LoadError, task_of
 from serving.logs.entry import event
@@ -23,7 +23,6 @@ from serving.threads import Threads
 
 # About a tenth of the weight of a thread that serves: a core that is free does a load as fast as ever.
 LOAD_NICENESS = 10
-UNLOADED = "unloaded"
 NOT_CHOSEN = "not among the versions to serve"
 _log = logging.getLogger(__name__)
 # What a model's folder looks like: each version that may be served, with the signature of its files.
@@ -268,6 +267,7 @@ class Lifecycle:
         for status in self._catalog.statuses():
             if status.name == name and status.version not in keep:
                 self._catalog.remove(name, status.version)
+                self._swap.forget((name, status.version))
 
 
 def _threads_beside_requests(candidates: Iterable[Candidate]) -> Threads:

@@ -132,21 +132,6 @@ class ModelMeter:
         if grown_bytes is not None:
             self._families.model_memory.labels(*self._labels, OF_LOAD).set(max(0, grown_bytes))
 
-    def forget(self) -> None:
-        """Show the version no more as one that is loaded; its counters stay."""
-        families, labels = self._families, self._labels
-        for gauge in (
-            families.queue_depth,
-            families.queue_bytes,
-            families.inflight,
-            families.model_ready,
-            families.canary_seconds,
-        ):
-            gauge.remove(*labels)
-        for source in (OF_FILES, OF_LOAD):
-            families.model_memory.remove(*labels, source)
-        families.model_info.remove(*labels, *self._infos.pop(labels))
-
     def leaked(self, threads: int) -> None:
         """Count threads that a run never gave back."""
         self._families.leaked_threads.labels(*self._labels).inc(threads)
@@ -171,3 +156,20 @@ class ModelMeter:
     def golden(self, result: str) -> None:
         """Count one golden replay, ``passed`` or ``failed``."""
         self._families.golden_checks.labels(*self._labels, result).inc()
+
+
+def forget(families: Families, infos: Infos, name: str, version: str) -> None:
+    """Show a version no more as one that is loaded; its counters stay."""
+    labels = (name, version)
+    for gauge in (
+        families.queue_depth,
+        families.queue_bytes,
+        families.inflight,
+        families.model_ready,
+        families.canary_seconds,
+    ):
+        gauge.remove(*labels)
+    for source in (OF_FILES, OF_LOAD):
+        families.model_memory.remove(*labels, source)
+    if info := infos.pop(labels, None):
+        families.model_info.remove(*labels, *info)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from serving.families import SECONDS, STAGES, Families
-from serving.meters import CallMeter, Infos, ModelMeter
+from serving.meters import CallMeter, Infos, ModelMeter, forget
 
 __all__ = ["SECONDS", "STAGES", "CallMeter", "Metrics", "ModelMeter"]
 
@@ -38,6 +38,10 @@ class Metrics:
     def model(self, name: str, version: int) -> ModelMeter:
         """The children of one model version."""
         return ModelMeter(self._families, self._infos, name, str(version))
+
+    def forget(self, name: str, version: int) -> None:
+        """Show a model version no more as one that is loaded; its counters stay."""
+        forget(self._families, self._infos, name, str(version))
 
     def call(self, model: str, version: str, method: str) -> CallMeter:
         """The children of one method on one model version, made once."""

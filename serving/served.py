@@ -84,19 +84,23 @@ class ServedModel:
         )
         shrinks, name = deploy.runtime.shrink_arena, f"{self.name}-{self.version}"
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
-        self.batcher = batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
-        meter.watch(
-            queue_depth=lambda: batcher.queue_depth,
-            inflight=lambda: batcher.inside,
-            queue_bytes=lambda: batcher.admission.bytes,
-        )
-        meter.info(task=self.task, sha256=loaded.manifest.files[GRAPH_FILE], provider=loaded.session.provider)
-        meter.ready(is_ready=True)
+        self.batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
 
     @property
     def has_masks(self) -> bool:
         """Whether answers hold masks."""
         return self.pipeline.has_masks
+
+    def show(self) -> None:
+        """Let the gauges of this version tell of this one, in the place of any other that was loaded under its name."""
+        batcher, meter = self.batcher, self.meter
+        meter.watch(
+            queue_depth=lambda: batcher.queue_depth,
+            inflight=lambda: batcher.inside,
+            queue_bytes=lambda: batcher.admission.bytes,
+        )
+        provider = self.loaded.session.provider
+        meter.info(task=self.task, sha256=self.loaded.manifest.files[GRAPH_FILE], provider=provider)
 
     def check(self, options: PredictOptions) -> None:
         """Raise InvalidRequestError where an option does not act on this model."""

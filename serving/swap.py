@@ -11,6 +11,7 @@ from pipelines.errors import ModelNotReadyError
 from serving.catalog import Catalog, ModelStatus
 from serving.loading import Entry
 from serving.logs.entry import event
+from serving.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 # How often a version on its way out looks whether its last request is done, and how long it waits for that.
@@ -31,11 +32,12 @@ class Swap:
         abandoned: sessions left behind with a run that hangs, by name of the model.
     """
 
-    def __init__(self, catalog: Catalog, *, probation_s: float) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, *, probation_s: float) -> None:
         """``probation_s``: how long the version before is kept after a swap."""
         self.entries: dict[Key, Entry] = {}
         self.abandoned: dict[str, int] = {}
         self._catalog = catalog
+        self._metrics = metrics
         self._probation_s = probation_s
         self._suspended: set[Key] = set()
         self._previous: dict[Key, Entry] = {}
@@ -114,6 +116,12 @@ class Swap:
         self._catalog.remove(*key)
         self._drain(entry)
 
+    def forget(self, key: Key) -> None:
+        """Show no gauge of a version that was taken away, once none of its entries is left or drains."""
+        left = (*self.entries.values(), *self._previous.values(), *self._draining.values())
+        if not self._catalog.is_wanted(*key) and all(entry.key != key for entry in left):
+            self._metrics.forget(*key)
+
     def close(self) -> None:
         """Free everything; no request is inside any more."""
         for handle in self._ends.values():
@@ -124,6 +132,7 @@ class Swap:
             entry.close()
 
     def _answer(self, entry: Entry) -> None:
+        entry.served.show()
         entry.served.meter.ready(is_ready=True)
         self._catalog.put_ready(entry.served)
 
@@ -154,7 +163,10 @@ class Swap:
     def _drain(self, entry: Entry) -> None:
         task = asyncio.create_task(self._free_when_empty(entry))
         self._draining[task] = entry
-        task.add_done_callback(self._draining.pop)
+        task.add_done_callback(self._drained)
+
+    def _drained(self, task: asyncio.Task[None]) -> None:
+        self.forget(self._draining.pop(task).key)
 
     async def _free_when_empty(self, entry: Entry) -> None:
         end = time.monotonic() + _DRAIN_S
@@ -163,6 +175,3 @@ class Swap:
         if entry.served.batcher.inside:
             entry.abandon(ModelNotReadyError("{} version {} is not ready: a run hangs".format(*entry.key)))
         await asyncio.to_thread(entry.close)  # it waits for threads to end and gives memory back: for milliseconds
-        known = {(status.name, status.version) for status in self._catalog.statuses()}
-        if entry.key not in known and all(kept.key != entry.key for kept in self._previous.values()):
-            entry.served.meter.forget()

@@ -111,7 +111,7 @@ def test_what_is_loaded_anew_takes_the_place_of_what_was_loaded_before():
 
 def test_a_version_that_is_gone_is_shown_no_more_and_its_counters_stay():
     metrics = used_metrics()
-    metrics.model("faces", 2).forget()
+    metrics.forget("faces", 2)
     left = {name for name, labels in samples(metrics).items() if "version" in labels}
     assert left >= {"ocella_requests_total", "ocella_images_total", "ocella_model_loads_total"}
     assert not left & {
@@ -123,6 +123,13 @@ def test_a_version_that_is_gone_is_shown_no_more_and_its_counters_stay():
         "ocella_inflight_requests",
         "ocella_canary_row_seconds",
     }
+
+
+def test_a_version_that_was_never_loaded_or_is_gone_already_can_be_forgotten():
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.forget("faces", 2)
+    assert "ocella_model_ready" not in samples(metrics)
 
 
 def test_the_children_of_a_method_are_made_once():
