@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipelines.errors import ImageTooLargeError
 from pipelines.present import to_json
 from pipelines.types import ByteArray, Result
 from serving.batch.draw import Overlays, overlay, thumbnail
@@ -41,8 +42,11 @@ def read(entry: Entry, already: bytes | Exception | None, wants_thumbnail: bool)
 
 
 def lasts(error: Exception) -> bool:
-    """Whether the image alone decides that it fails; a run that failed may go well on another day or machine."""
-    return isinstance(error, IMAGE_FAULTS)
+    """Whether the image alone decides that it fails; a run that failed may go well on another day or machine.
+
+    What is too large for one server, or for the proxy before it, another may take.
+    """
+    return isinstance(error, IMAGE_FAULTS) and not isinstance(error, ImageTooLargeError)
 
 
 def is_whole(outcome: Outcome, overlays: Overlays | None) -> bool:

@@ -12,13 +12,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
+import grpc
+
 from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
+    ImageTooLargeError,
     ModelNotReadyError,
+    NotAllowedError,
     OcellaError,
     OverloadedError,
     ServiceUnavailableError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from pipelines.image import decode_image
@@ -33,9 +38,12 @@ from serving.client import AsyncVisionClient, ModelDescription, Prediction
 from serving.client.environment import credentials_from_environment
 
 T = TypeVar("T")
+REFUSED = (UnknownModelError, UnauthenticatedError, NotAllowedError)
+"""What no image causes and no waiting ends."""
 AWAY = (ServiceUnavailableError, DrainingError, ModelNotReadyError)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 MOST_TIMEOUTS = 3
+_OF_SIZE = "message larger than max"  # gRPC's words; the code it shares with limits of rate
 
 
 class RemoteEngine:
@@ -78,7 +86,15 @@ class RemoteEngine:
         return decode_image(data, exif=spec.exif, alpha=spec.alpha)
 
     async def _predict(self, data: bytes) -> Prediction:
-        return await self._client.predict(self.model, data, version=self.version, timings=True, **self._options)
+        try:
+            return await self._client.predict(self.model, data, version=self.version, timings=True, **self._options)
+        except ImageTooLargeError as error:
+            refusal = error.__context__
+            if not isinstance(refusal, grpc.RpcError) or refusal.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise  # the model's server said so itself
+            if _OF_SIZE not in (refusal.details() or ""):  # a proxy's limit of rate
+                raise OverloadedError(str(error), retry_after_s=0.0) from error
+            raise ImageTooLargeError(f"image has {len(data):,} bytes, too many for a message to the server") from error
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until there is an answer, for ``patience_s`` from the first refusal; each pause is twice the last."""
@@ -93,7 +109,7 @@ class RemoteEngine:
                 if timeouts == MOST_TIMEOUTS:
                     raise
                 continue
-            except UnknownModelError as error:
+            except REFUSED as error:
                 raise JobError(str(error)) from error
             except (*AWAY, OverloadedError) as error:
                 was_away = not isinstance(error, OverloadedError)

@@ -11,14 +11,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 
 from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
+    NotAllowedError,
     OverloadedError,
     ServerFaultError,
     ServiceUnavailableError,
+    UnauthenticatedError,
     UnknownModelError,
 )
 from pipelines.options import PredictOptions
@@ -29,7 +33,9 @@ from serving.batch.errors import JobError
 from serving.batch.local import local_engine
 from serving.batch.remote import remote_engine
 from serving.client import AsyncVisionClient, ModelDescription, Prediction, VisionClient
+from serving.client.errors import error_of_call
 from tests.cascades import make_cascade
+from tests.corpus import encode
 from tests.serving.batch.jobs import data_files, image, image_folder, rows, run
 from tests.serving.servers import PATIENCE_S, server_in_thread
 
@@ -177,6 +183,54 @@ def test_a_model_that_is_taken_away_ends_the_job(tmp_path: Path, shared_server: 
     folder = image_folder(tmp_path / "in", 4)
     engine = troubled(shared_server.grpc_address, lambda n, _: UnknownModelError("no model is called 'classes'"))
     assert run(tmp_path / "out", folder, engine=engine).problem == "no model is called 'classes'"
+
+
+@pytest.mark.parametrize("error", [UnauthenticatedError("the token has expired"), NotAllowedError("not for you")])
+def test_a_caller_who_is_not_let_in_any_more_ends_the_job_and_no_image_is_at_fault(
+    tmp_path: Path, shared_server: ListeningServer, error: Exception
+):
+    folder = image_folder(tmp_path / "in", 10)
+    engine = troubled(shared_server.grpc_address, lambda n, _: error if n > 4 else None)
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert (summary.complete, summary.problem, summary.tally.failed) == (False, str(error), 0)
+
+
+@pytest.mark.parametrize("below", [1, 200_000], ids=["image", "message"])
+def test_what_is_too_large_for_one_server_is_tried_again_on_another(
+    tmp_path: Path, repository: Path, shared_server: ListeningServer, below: int
+):
+    """The server itself refuses an image above its limit; far above it gRPC refuses the message."""
+    folder = image_folder(tmp_path / "in", 3)
+    large = encode(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8), "PNG")
+    (folder / "0001.png").write_bytes(large)
+    with server_in_thread(repository, max_image_bytes=len(large) - below) as server:
+        summary = run(tmp_path / "out", folder, engine=engine_of(server.grpc_address, "classes"))
+        address = server.grpc_address
+    (error,) = rows(tmp_path / "out", "errors.jsonl")
+    assert (summary.complete, summary.tally.ok, error["reason"]) == (True, 2, "ImageTooLargeError")
+    assert f"image has {len(large):,} bytes" in error["message"]
+    assert address not in error["message"]
+    assert run(tmp_path / "out", folder, engine=engine_of(shared_server.grpc_address, "classes")).tally.ok == 3
+
+
+def test_a_proxys_limit_of_rate_is_waited_for(tmp_path: Path, shared_server: ListeningServer, pauses: list[float]):
+    class Refusal(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        def details(self) -> str:
+            return "rate limited"
+
+        def trailing_metadata(self) -> tuple[()]:
+            return ()
+
+    error = error_of_call(Refusal(), "host:1")
+    error.__context__ = Refusal()  # as where the client raises it
+    folder = image_folder(tmp_path / "in", 10)
+    engine = troubled(shared_server.grpc_address, lambda n, _: error if 3 <= n <= 6 else None)
+    summary = run(tmp_path / "out", folder, engine=engine)
+    assert (summary.complete, summary.tally.ok) == (True, 10)
+    assert pauses != []
 
 
 def test_an_image_that_always_takes_too_long_is_quarantined_and_tried_by_the_next_run(
