@@ -11,6 +11,7 @@ from export.passes.nms_in_graph import suppressing_head
 from export.subject import DEFAULTS, Subject
 from export.tolerance import float16_tolerance
 from export.trace import EXPORTERS, OPSET
+from pipelines.errors import RecipeError
 from pipelines.manifest import Provenance
 from pipelines.specs import DetectionHead, Head
 
@@ -37,10 +38,12 @@ class ExportChoices:
 
 
 def draft_of(subject: Subject, choices: ExportChoices) -> PackageDraft:
-    """What the manifest of an export says, before the gate has spoken."""
+    """What the manifest says before the gate has spoken; raises RecipeError for a choice without effect."""
     tools = _tools()
     head: Head = subject.head
-    if isinstance(head, DetectionHead) and choices.nms_in_graph:
+    if choices.nms_in_graph:
+        if not isinstance(head, DetectionHead):
+            raise RecipeError(f"--nms graph has no effect on {head.task}: it is for detection")
         head = suppressing_head(head, num_classes=len(subject.labels))
     return PackageDraft(
         name=subject.name,
@@ -67,11 +70,6 @@ def bakes(subject: Subject, choices: ExportChoices) -> bool:
 def channels_of(subject: Subject) -> int:
     """Colour channels of a row."""
     return 1 if subject.image.color == "gray" else 3
-
-
-def suppresses(subject: Subject, choices: ExportChoices) -> bool:
-    """Whether suppression goes into the graph."""
-    return choices.nms_in_graph and isinstance(subject.head, DetectionHead)
 
 
 def _tools() -> dict[str, str]:

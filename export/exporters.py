@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from export.comparison import decoded_samples, gate_plan, reference_of, scale_random, scaling_batches
-from export.draft import INPUT, ExportChoices, bakes, channels_of, draft_of, suppresses
+from export.draft import INPUT, ExportChoices, bakes, channels_of, draft_of
 from export.gate.compare import Expected
 from export.gate.grid import other_sizes, telling_side
 from export.gate.report import GateReport
@@ -121,7 +121,7 @@ def _freedoms(subject: Subject, rows_hw: Sequence[tuple[int, int]], choices: Exp
     """Multiples of free sides to try; a fit that gives rows of several sizes needs them free."""
     multiple = subject.sizes.multiple_of
     several = len(set(rows_hw)) > 1 or subject.image.fit.kind in ("pad", "stretch_to_multiple", "none")
-    if multiple is None or suppresses(subject, choices):
+    if multiple is None or choices.nms_in_graph:
         return [None]
     return [multiple] if several else [multiple, None]
 
@@ -135,7 +135,7 @@ def _graph(
     for name, result_of in (("fold_constants", fold_constants), ("fuse_batch_norm", fuse_batch_norm)):
         result = result_of(model)
         model, rewrites[name] = accepted(result, name=name), result.count
-    if isinstance(subject.head, DetectionHead) and suppresses(subject, choices):
+    if isinstance(subject.head, DetectionHead) and choices.nms_in_graph:
         height, width = spec.row_shape[1:]
         result = nms_in_graph(model, subject.head, row_hw=(height, width))
         model, rewrites["nms_in_graph"] = accepted(result, name="nms_in_graph"), result.count

@@ -74,6 +74,7 @@ def test_name_version_and_samples_are_the_callers(tiny, tmp_path, capsys):
         (["--name", "A b"], 2, "must be small letters"),
         (["--sample", "nowhere.png"], 1, "sample nowhere.png cannot be read: No such file or directory"),
         (["--sample", "pyproject.toml"], 1, "sample pyproject.toml: "),
+        (["--nms", "graph"], 1, "tiny: --nms graph has no effect on classification: it is for detection"),
         (["--out", "."], 1, ". exists already, --replace replaces it"),
     ],
 )

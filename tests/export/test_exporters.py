@@ -56,8 +56,17 @@ def test_a_classifier_passes_with_free_batch_height_and_width(exporter):
     assert opset_of(exported.model) == OPSET
 
 
-def test_two_exports_are_equal_to_the_byte_and_name_no_local_path():
-    graphs = [graph_bytes(export_subject(subject(classifier_net()), QUICK).model) for _ in range(2)]
+@pytest.mark.parametrize(
+    ("make", "choices"),
+    [
+        (lambda: subject(classifier_net()), QUICK),
+        (lambda: subject(classifier_net(), classification(top_k=4)), replace(QUICK, precision="fp16")),
+        (detector, replace(QUICK, nms_in_graph=True)),
+    ],
+    ids=["float32", "float16", "suppression"],
+)
+def test_two_exports_are_equal_to_the_byte_and_name_no_local_path(make, choices):
+    graphs = [graph_bytes(export_subject(make(), choices).model) for _ in range(2)]
     assert graphs[0] == graphs[1]
     assert str(torch.__path__[0]).encode() not in graphs[0]
     assert __file__.rsplit("/", 1)[0].encode() not in graphs[0]

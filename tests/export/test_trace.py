@@ -54,6 +54,11 @@ def test_a_module_that_torch_cannot_export_is_named():
         trace(Branches(), row_shape=(3,), input_name="x", output_names=("y",))
 
 
+def test_an_opset_that_torch_does_not_answer_with_is_refused():
+    with pytest.raises(RecipeError, match="torch must export opset 11, it exported 18"):
+        trace(module(), row_shape=(3, 8, 8), input_name="x", output_names=("y",), opset=11)
+
+
 def test_a_session_of_a_module_refuses_another_number_of_outputs():
     session = TorchSession(module(), inputs=[INPUT], outputs=[OUTPUT, OUTPUT])
     with pytest.raises(ModelRunError, match="must return 2 tensors, it returned 1"):
