@@ -1,4 +1,4 @@
-"""The embedded models: what the torch checkpoint, its package and a server of it score on held-out data is one figure.
+"""The embedded models: proven, small, and what torch, package and server score on held-out data is one figure.
 
 Each manifest holds what training measured of the torch module (``provenance.metrics``). Data are downloaded once.
 """
@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 
 import ocella
+from pipelines.gate_replay import replay_grid
+from pipelines.grid import RUNTIMES
 from pipelines.loader import load_model
+from pipelines.manifest import read_manifest
 from tests.serving.servers import server_in_thread
 
 MODELS = Path(__file__).parents[2] / "models"
+NAMES = ["digits", "nuclei", "orl-faces", "trees"]
+MOST_BYTES = 8 * 2**20
 # Training judges every box from 0.01 on, as many as the head answers.
 AS_TRAINED = {"trees": ("--score-threshold", "0.01", "--max-detections", "500")}
 # Sums of another order than torch's move a near-tie now and then: one of 360 digits, or of 450 genuine pairs of faces,
@@ -36,8 +41,24 @@ def data_words(name: str) -> Sequence[str]:
     return ("--data", f"{name}/test", *AS_TRAINED.get(name, ()))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_embedded_model_passed_the_gate_unscaled_and_passes_again_here(name: str) -> None:
+    package = MODELS / name / "1"
+    manifest = read_manifest(package)
+    gate = (manifest.provenance.parity or {})["gate"]
+    assert (gate["passed"], gate["scaled"], manifest.golden.reference) == (True, [], "torch")
+    again = replay_grid(manifest, package)
+    assert (again.cases, again.runtimes) == (len(gate["grid"]), len(RUNTIMES))
+    assert again.compared > 0
+
+
+def test_the_embedded_models_are_small_enough_for_the_wheel() -> None:
+    assert sorted(path.name for path in MODELS.iterdir() if path.is_dir()) == NAMES
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < MOST_BYTES
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["digits", "nuclei", "orl-faces", "trees"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_package_scores_what_its_torch_checkpoint_did_offline_and_through_a_server(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
