@@ -139,7 +139,7 @@ def _read(path: Path) -> bytes:
 
 
 def _context(files: TlsFiles, *, with_clients: bool) -> ssl.SSLContext:
-    """TLS 1.2 and later, as Python's defaults are; raises StartError."""
+    """TLS 1.2 and later, as Python's defaults are; 1.3 alone where clients need certificates. Raises StartError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     try:
@@ -152,7 +152,10 @@ def _context(files: TlsFiles, *, with_clients: bool) -> ssl.SSLContext:
         except (ssl.SSLError, OSError) as error:
             raise StartError(f"{files.client_ca} must be PEM certificates: {_reason(error)}") from error
         context.verify_mode = ssl.CERT_REQUIRED
-        context.num_tickets = 0  # a resumed session is not checked against authorities that have gone meanwhile
+        # A resumed session is not checked against authorities that have gone meanwhile, and of 1.2 neither its tickets
+        # nor its cache of sessions could be ended: ssl lets us do so for 1.3 only.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.num_tickets = 0
     return context
 
 

@@ -1,7 +1,9 @@
 import logging
 import shutil
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,42 @@ def test_a_running_server_shows_new_connections_its_new_certificate(
         assert told(HOST) == ("UNAVAILABLE", "no connection")
         list_models(channel, {})  # connections that are open stay open
         assert http.get("/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_of_an_authority_that_went_cannot_resume_its_session(
+    own: TlsFiles, tmp_path: Path, certificates: Certificates, newest: ssl.TLSVersion
+):
+    trusted = tmp_path / "clients.pem"
+    shutil.copy(certificates.ours.certificate, trusted)
+    tls = Tls(TlsFiles(own.certificate, own.key, trusted))
+    server = tls.http_context()
+    client = ssl.create_default_context(cafile=certificates.ours.certificate)
+    client.load_cert_chain(certificates.client.certificate, certificates.client.key)
+    client.maximum_version = newest
+    session = None
+    with suppress(ssl.SSLError):  # 1.2 is not spoken at all, and leaves no session
+        session = session_of(client, server, resumed=None)
+    shutil.copy(certificates.other.certificate, trusted)
+    tls.refresh()
+    with pytest.raises(ssl.SSLError):
+        session_of(client, server, resumed=session)
+
+
+def session_of(client: ssl.SSLContext, server: ssl.SSLContext, *, resumed: ssl.SSLSession | None) -> ssl.SSLSession:
+    """What a client could resume after a byte from the server; raises SSLError where one of both refuses."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    theirs = client.wrap_bio(to_client, to_server, server_hostname=HOST, session=resumed)
+    ours = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):  # two moves of each side
+        for side in (theirs, ours):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"
+    session = theirs.session
+    assert session is not None
+    return session
 
 
 def test_an_authority_of_clients_that_goes_is_trusted_no_more(
