@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,7 +125,7 @@ async def opened(engine: Engine) -> AsyncIterator[Engine]:
 def run(out: Path, *sources: Path | str, engine: Engine | EngineContext | None = None, **over: Any) -> Summary:
     """Run a job; further keywords are fields of its request, ``stride`` and ``column`` of its sources."""
     choices = Choices(**{name: over.pop(name) for name in ("stride", "column") if name in over})
-    words = tuple(bytes(source) if isinstance(source, Path) else source.encode() for source in sources)
+    words = tuple(os.fsencode(source) for source in sources)
     request = Request(sources=Sources(words, choices), out=out, **over)
     engine = engine or FakeEngine()
     context = opened(engine) if isinstance(engine, FakeEngine) else engine
