@@ -63,6 +63,7 @@ class _TruthIds:
 
     def __init__(self, path: Path, labels: tuple[str, ...]) -> None:
         self._path = path
+        self._taken: dict[int, str] = {}  # no larger than the truth
         try:
             truth = json.loads(path.read_bytes())
             self._images = {str(image["file_name"]): int(image["id"]) for image in truth["images"]}
@@ -77,8 +78,15 @@ class _TruthIds:
         relative = row.entry.relative.decode("utf-8", "backslashreplace")
         for key in (name, relative, relative.rpartition("/")[2]):
             if key in self._images:
-                return self._images[key]
+                return self._once(self._images[key], name)
         raise JobError(f"{self._path} must list every image of the job, it has none called {relative}")
+
+    def _once(self, image_id: int, name: str) -> int:
+        if image_id in self._taken:
+            names = f"{self._taken[image_id]} and {name}"
+            raise JobError(f"{self._path} must have an image for each of the job, {names} are one of its images")
+        self._taken[image_id] = name
+        return image_id
 
     def category(self, found: Mapping[str, Any]) -> int | None:
         return self._categories.get(found.get("label", ""))

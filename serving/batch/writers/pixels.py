@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pipelines.types import AnyArray, BoolArray
+from serving.batch.errors import JobError
 
 
 def class_map(result: Mapping[str, Any]) -> AnyArray:
@@ -18,10 +19,11 @@ def class_map(result: Mapping[str, Any]) -> AnyArray:
 
 
 def object_mask(found: Mapping[str, Any], image_hw: tuple[int, int]) -> BoolArray:
-    """One detection's mask laid into its image: ``(H, W)`` bool; empty where it has none."""
-    laid = np.zeros(image_hw, np.bool_)
-    mask = found.get("mask")
-    if mask and mask["png"]:
+    """One detection's mask laid into its image: ``(H, W)`` bool; raises JobError where the model gives none."""
+    if "mask" not in found:
+        raise JobError("masks must come from a model that has them, this detector gives boxes alone")
+    laid, mask = np.zeros(image_hw, np.bool_), found["mask"]
+    if mask["png"]:
         part = _decode(mask["png"]) != 0
         top, left = mask["top"], mask["left"]
         laid[top : top + part.shape[0], left : left + part.shape[1]] = part

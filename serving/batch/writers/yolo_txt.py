@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.batch.outcome import Row
-from serving.batch.writers.base import Target
+from serving.batch.writers.base import Target, utf8
 from serving.batch.writers.files import place
 
 
@@ -18,7 +18,8 @@ class YoloTexts:
         self._folder = target.folder / "labels"
         self._folder.mkdir()
         names = [target.labels[i] for i in range(len(target.labels))]
-        (self._folder / "classes.txt").write_text("".join(f"{' '.join(name.split())}\n" for name in names))
+        classes = "".join(f"{' '.join(name.split())}\n" for name in names)
+        (self._folder / "classes.txt").write_text(utf8(classes), encoding="utf-8")
 
     def write(self, row: Row) -> None:
         """Write an image's file."""
@@ -31,7 +32,7 @@ class YoloTexts:
                 numbers = [value / side for point in found["polygon"] for value, side in zip(point, (width, height))]  # noqa: B905
             fields = " ".join(f"{number:.6f}" for number in (*numbers, found["score"]))
             lines.append(f"{found['class_id']} {fields}\n")
-        place(self._folder, row, ".txt").write_text("".join(lines))
+        place(self._folder, row, ".txt").write_text("".join(lines), encoding="utf-8")
 
     def close(self) -> None:
         """Every file is complete."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from pycocotools.cocoeval import COCOeval
 from serving.batch.errors import JobError
 from tests.serving.batch.jobs import (
     LABELS,
+    RESULTS,
     FakeEngine,
     detections,
     embedding,
@@ -254,6 +258,39 @@ def test_embeddings_are_one_array_with_its_index(tmp_path: Path, folder: Path):
     assert vectors.dtype == np.float32
     assert np.array_equal(vectors, np.stack([embedding(image(i)).vector for i in GOOD]))
     assert [(int(line["row"]), int(line["index"])) for line in listed] == list(enumerate(GOOD))
+
+
+@pytest.mark.parametrize("name", ["masks-png", "masks-rle"])
+def test_masks_of_a_detector_that_has_none_are_refused(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    monkeypatch.setitem(RESULTS, "detection", lambda data: replace(detections(data), masks=None))  # type: ignore[arg-type]
+    summary = run(tmp_path / "out", folder, formats=(name,))
+    assert summary.problem == "masks must come from a model that has them, this detector gives boxes alone"
+    assert not (tmp_path / "out" / "masks").exists()
+
+
+def test_two_images_of_one_name_in_the_truth_are_refused(tmp_path: Path):
+    folder = tmp_path / "in"
+    for i, name in enumerate(("a", "b")):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0000.png").write_bytes(image(i))
+    truth = truth_file(tmp_path / "truth.json")
+    summary = run(tmp_path / "out", folder, formats=("coco",), coco_truth=truth)
+    assert summary.problem == (
+        f"{truth} must have an image for each of the job, "
+        f"{folder}/a/0000.png and {folder}/b/0000.png are one of its images"
+    )
+
+
+def test_class_names_are_utf8_whatever_the_locale(tmp_path: Path):
+    code = (
+        "import sys; from pathlib import Path; from serving.batch.writers import FORMATS, Target;"
+        "FORMATS['yolo'](Target(folder=Path(sys.argv[1]), task='detection', labels=('K\\xe4fer', '\\ud800')))"
+    )
+    bare = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code, tmp_path], env={**os.environ, **bare}, check=True)
+    assert (tmp_path / "labels" / "classes.txt").read_bytes() == "K\xe4fer\n\\ud800\n".encode()
 
 
 def test_a_format_that_cannot_hold_the_models_results_is_refused(tmp_path: Path, folder: Path):
