@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -49,11 +50,32 @@ def staged(out: Path, target: Target, formats: Sequence[str]) -> Iterator[Output
                 writers.append(FORMATS[name](here))
                 stack.callback(writers[-1].close)
             yield Outputs(writers, errors)
-        for path in sorted(staging.iterdir()):
-            publish(path, out / path.name)
+        _publish_all(staging, out)
     finally:
         with suppress(OSError):
             shutil.rmtree(staging)
+
+
+def _publish_all(staging: Path, out: Path) -> None:
+    """Put what was written into place, and remove what an earlier run put there and this one did not: it may be stale.
+
+    What somebody else put there is left alone, whatever its name; a list in the private folder tells.
+    """
+    listing, names = out / PRIVATE / "published.json", {path.name for path in staging.iterdir()}
+    before = set(json.loads(listing.read_bytes())) if listing.exists() else set()
+    write_whole(listing, json.dumps(sorted(before | names)).encode(), staging=staging)  # of a kill from here on
+    for name in sorted(names):
+        publish(staging / name, out / name)
+    for name in sorted(before - names):
+        _remove(out / name)
+    write_whole(listing, json.dumps(sorted(names)).encode(), staging=staging)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def publish(new: Path, place: Path) -> None:

@@ -67,6 +67,24 @@ def test_another_format_is_written_from_the_journal(tmp_path: Path):
     assert (tmp_path / "out" / "results.csv").exists()
 
 
+def test_what_a_run_of_another_format_has_written_does_not_stay_behind(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 5)
+    run(tmp_path / "out", folder, formats=("jsonl", "yolo", "coco"))
+    run(tmp_path / "out", folder, formats=("csv",))
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    assert found == {".ocella", "results.csv", "errors.jsonl", "contact_sheet.png", "summary.html", "summary.json"}
+
+
+def test_what_somebody_else_has_put_into_the_output_folder_stays(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 5)
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    (tmp_path / "out" / "labels" / "mine.txt").write_text("0 0.5 0.5 1 1\n")
+    run(tmp_path / "out", folder)
+    run(tmp_path / "out", folder, formats=("csv",))
+    assert (tmp_path / "out" / "labels" / "mine.txt").exists()
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
 def test_an_image_replaced_between_runs_is_computed_anew_and_the_others_are_not(tmp_path: Path):
     folder = image_folder(tmp_path / "in", 5)
     run(tmp_path / "out", folder)
