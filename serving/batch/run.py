@@ -193,10 +193,10 @@ class _Run:
         for row in rows:
             self.tally.add(row)
             outputs.write(row)
-            if most is not None and self.tally.failed > most:
-                worst = self.tally.failures[-1]
+            failure = row.outcome.failure
+            if failure and most is not None and self.tally.failed > most:
                 raise TooManyErrorsError(
-                    f"at most {most} images may fail, {self.tally.failed} did: {worst.source}: {worst.message}"
+                    f"at most {most} images may fail, {self.tally.failed} did: {row.entry.text}: {failure.message}"
                 )
         if self._metrics and time.monotonic() - self._metrics_at > METRICS_EVERY_S:
             self._metrics.write()

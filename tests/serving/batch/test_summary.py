@@ -90,6 +90,12 @@ def test_a_job_that_stopped_says_so_in_its_summary_and_metrics(tmp_path: Path):
     assert 'ocella_batch_complete{model="fake",shard="1/1"} 0.0' in (tmp_path / "job.prom").read_text()
 
 
+def test_the_image_that_was_one_too_many_is_named_however_many_failed_before_it(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 110, bad=tuple(range(110)))
+    summary = run(tmp_path / "out", folder, max_errors=104)
+    assert summary.problem.startswith(f"at most 104 images may fail, 105 did: {folder}/0104.png: ")
+
+
 def test_the_metrics_are_read_by_prometheus(out: Path):
     families = {family.name: family for family in text_string_to_metric_families((out.parent / "job.prom").read_text())}
     images = {sample.labels["outcome"]: sample.value for sample in families["ocella_batch_images"].samples}
