@@ -28,6 +28,7 @@ from serving.logs.entry import event
 from serving.member import ALL, socket_of, telling
 from serving.metrics import Metrics
 from serving.oip.service import InferenceService
+from serving.open_files import promised_files, raise_open_files
 from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.rest.parts import RestParts
@@ -85,7 +86,7 @@ async def listening(settings: Settings, *, sinks: Sequence[Sink] = ()) -> AsyncI
     """
     check_exposure(settings)
     security = security_parts(settings)
-    for line in exposure_warnings(settings):
+    for line in filter(None, (*exposure_warnings(settings), raise_open_files(promised_files(settings)))):
         _log.warning(line)
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(serving_core(settings, sinks=sinks))

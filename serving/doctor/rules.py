@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 from serving.doctor.facts import Facts
 from serving.doctor.versions import meets
 from serving.memory import MIB
+from serving.open_files import ENOUGH_FILES, promised_files
+from serving.settings import Settings
 
 Level: TypeAlias = Literal["fix", "note"]
 ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
@@ -17,8 +19,7 @@ OPENCVS = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-py
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 # A server of the four built-in models holds 220 MiB at rest; large segmentation models take a GiB each.
 LEAST_MEMORY = 512 * MIB
-# A connection is a file, and so is each model's mapping; Debian's soft limit of 1,024 carries some 900 clients.
-LEAST_FILES, ENOUGH_FILES = 256, 4096
+LEAST_FILES = 256
 LEAST_SHARED_MEMORY = 64 * MIB
 LEAST_FREE = 64 * MIB
 
@@ -132,12 +133,13 @@ def memory_suffices(facts: Facts) -> Iterator[Finding]:
 
 
 def files_suffice(facts: Facts) -> Iterator[Finding]:
-    """Each connection is an open file."""
-    soft, hard = facts.open_files
-    if 0 <= soft < ENOUGH_FILES:
-        raised = min(hard, 65_536) if hard > 0 else 65_536
-        what = f"{soft} files may be open at once, and each connection is one"
-        yield Finding("fix" if soft < LEAST_FILES else "note", what, f"ulimit -n {raised}, or LimitNOFILE in systemd")
+    """Each connection is an open file; the server raises the soft limit itself."""
+    _, hard = facts.open_files
+    promised = promised_files(Settings.model_construct())
+    if 0 <= hard < promised:
+        what = f"{hard} files may be open at once, the default limits of connections promise {promised}"
+        do = f"ulimit -Hn {ENOUGH_FILES}, LimitNOFILE in systemd, docker run --ulimit nofile={ENOUGH_FILES}"
+        yield Finding("fix" if hard < LEAST_FILES else "note", what, do)
 
 
 def folders_are_writable(facts: Facts) -> Iterator[Finding]:

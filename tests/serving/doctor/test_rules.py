@@ -81,8 +81,8 @@ def test_a_sound_gpu_environment_has_no_findings():
             "cuDNN",
         ),
         ({"memory_bytes": 100 * 1024**2}, "fix", "100 MiB of memory are available", "memory limit"),
-        ({"open_files": (64, 1024)}, "fix", "64 files may be open", "ulimit -n 1024"),
-        ({"open_files": (1024, 1_048_576)}, "note", "1024 files may be open", "ulimit -n 65536"),
+        ({"open_files": (64, 128)}, "fix", "128 files may be open", "ulimit -Hn 65536"),
+        ({"open_files": (1024, 4096)}, "note", "4096 files may be open at once, the default limits", "LimitNOFILE"),
         ({"temporary": Folder(Path("/tmp"), False, GIB)}, "fix", "/tmp must be writable", "tmpfs"),
         ({"temporary": Folder(Path("/tmp"), True, 0)}, "fix", "/tmp has 0 MiB left", "free space"),
         ({"cache": Folder(Path("/cache"), False, 0)}, "note", "/cache is not writable", "OCELLA_CACHE"),
@@ -129,8 +129,9 @@ def test_no_quota_is_no_finding():
     assert findings(environment(allowance=Allowance(4, float("inf")))) == []
 
 
-def test_unlimited_files_are_no_finding():
-    assert findings(environment(open_files=(-1, -1))) == []
+@pytest.mark.parametrize("limits", [(-1, -1), (1024, -1), (1024, 1_048_576)])
+def test_files_that_the_server_may_open_are_no_finding(limits: tuple[int, int]):
+    assert findings(environment(open_files=limits)) == []
 
 
 def test_every_rule_is_in_the_table_once():
