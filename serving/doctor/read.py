@@ -29,7 +29,17 @@ from serving.settings import Settings
 # Modules that bring native code along: where one of them fails, a library of the system is missing.
 NATIVE = ("cv2", "google.protobuf", "grpc", "numpy", "onnxruntime", "PIL")
 CUDA_PROVIDER = "CUDAExecutionProvider"
-OTHER_VARIABLES = frozenset({"OCELLA_CACHE"})
+# Those of clients are spelled again: their own module imports gRPC, which may be what is broken.
+OTHER_VARIABLES = frozenset(
+    {
+        "OCELLA_CACHE",
+        "OCELLA_CLIENT_CA",
+        "OCELLA_CLIENT_CERT",
+        "OCELLA_CLIENT_KEY",
+        "OCELLA_CLIENT_SERVER_NAME",
+        "OCELLA_CLIENT_TOKEN",
+    }
+)
 _SHARED_MEMORY = Path("/dev/shm")
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 

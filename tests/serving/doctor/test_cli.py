@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import ocella
+from serving.client.environment import AUTHORITY, CERTIFICATE, KEY, SERVER_NAME, TOKEN
 from serving.doctor.read import read_facts, unknown_variables
 from serving.doctor.report import rows, to_json, to_text
 from serving.doctor.rules import findings
@@ -32,6 +33,10 @@ def test_a_module_that_cannot_be_imported_is_told_with_its_reason(monkeypatch: p
 def test_misspelt_variables_are_found_and_settings_are_not():
     names = ["OCELLA_PORT", "ocella_http_port", "OCELLA_CACHE", "OCELLA_PROT", "PATH"]
     assert unknown_variables(names) == {"OCELLA_PROT"}
+
+
+def test_who_a_command_is_to_a_server_is_no_unknown_variable():
+    assert unknown_variables((TOKEN, AUTHORITY, CERTIFICATE, KEY, SERVER_NAME)) == set()
 
 
 def test_a_folder_that_is_not_there_yet_is_judged_by_its_parent(tmp_path: Path):
