@@ -55,7 +55,7 @@ def parity_of(exported: Exported) -> dict[str, Any]:
 
 
 def gate_record(exported: Exported) -> dict[str, AnyArray]:
-    """What torch answered to each case, for ``ocella verify``: raw values of all rows, the result of single ones."""
+    """What ``ocella verify`` is given of each case: a sample of its raw values, the decoded result of a batch of 1."""
     record: dict[str, AnyArray] = {}
     for i, (case, truth) in enumerate(zip(exported.plan.cases, exported.expected, strict=True)):
         record |= record_case(i, truth.outputs, truth.results[0][0] if case.batch == 1 else None)

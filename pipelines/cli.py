@@ -27,8 +27,9 @@ def verify(
 ) -> None:
     """Check a package: files, seal, graph, golden replay, and the gate of its export where it has one.
 
-    An exported package stores what torch answered over batches, row sizes, optimisation levels and threads: all of it
-    is run again, without torch.
+    Every batch, row size, optimisation level and thread count of the gate is run again, without torch, and compared
+    with what torch answered as far as the package stores it: a part of the raw values, and decoded results of batches
+    of 1.
 
     Example:
         ocella verify ~/.cache/ocella/models/centerface

@@ -71,7 +71,9 @@ def replay_grid(
 ) -> GridReport:
     """Repeat every case of the gate on every runtime; raises GoldenMismatchError naming case, step and difference.
 
-    Raises PackageError where the stored expectation cannot be read.
+    Compared is what :func:`record_case` kept: a sample of the raw values, and decoded results of batches of 1. The
+    gate's limit on near-ties is not applied, as these are a few of what it counted. Raises PackageError where the
+    stored expectation cannot be read.
     """
     cases = _cases(manifest)
     record = _read(folder / GATE_RECORD)
