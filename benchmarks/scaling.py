@@ -55,15 +55,19 @@ def read_cost(document: Mapping[str, Any]) -> Cost:
 
 
 def table(costs: Iterable[Cost], rates: Sequence[float], *, cores_per_machine: int, headroom: float = HEADROOM) -> str:
-    """Markdown: a line for each model, a column for each rate, ``cores / machines`` in each cell."""
+    """Markdown: a line for each model, a column for each rate, ``cores / machines`` in each cell.
+
+    Each cell is that of the CPU time as printed, in hundredths of a millisecond: a reader can work it out again.
+    """
     lines = [
         "| model | CPU ms an image | " + " | ".join(f"{rate:,.0f} images/s" for rate in rates) + " |",
         "|---|---|" + "---|" * len(rates),
     ]
     for cost in costs:
-        needs = [need(rate, cost.cpu_s, cores_per_machine=cores_per_machine, headroom=headroom) for rate in rates]
+        cpu_s = round(cost.cpu_s, 5)
+        needs = [need(rate, cpu_s, cores_per_machine=cores_per_machine, headroom=headroom) for rate in rates]
         cells = " | ".join(f"{one.cores:,} / {one.machines:,}" for one in needs)
-        lines.append(f"| {cost.model} | {cost.cpu_s * 1000:.1f} | {cells} |")
+        lines.append(f"| {cost.model} | {cpu_s * 1000:.2f} | {cells} |")
     return "\n".join(lines)
 
 

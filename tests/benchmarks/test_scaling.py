@@ -30,4 +30,9 @@ def test_a_measurement_without_cpu_time_is_refused():
 
 def test_the_table_has_cores_and_machines_for_each_rate():
     text = table([Cost("cats", 0.007)], [100, 1000], cores_per_machine=10)
-    assert text.splitlines()[-1] == "| cats | 7.0 | 1 / 2 | 10 / 2 |"
+    assert text.splitlines()[-1] == "| cats | 7.00 | 1 / 2 | 10 / 2 |"
+
+
+def test_a_cell_follows_from_the_time_that_is_printed():
+    (*_, line) = table([Cost("cats", 0.0196004)], [5000], cores_per_machine=16).splitlines()
+    assert line == "| cats | 19.60 | 140 / 10 |"  # 5000 * 0.0196 / 0.7; with the digits not shown, 141
