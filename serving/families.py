@@ -34,6 +34,12 @@ class Families:
         self._runs(registry)
         self._models(registry)
         Gauge("ocella_processes", "Server processes that answer this scrape together.", registry=registry).set(1)
+        CountFamily(
+            "ocella_process_restarts_total",
+            "Processes of --processes that ended and were started again.",
+            (),
+            registry=registry,
+        ).labels()  # the supervisor adds what it counts
         build = Gauge("ocella_build_info", "1, with the version of Ocella.", ("release",), registry=registry)
         build.labels(_release()).set(1)
 

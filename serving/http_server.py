@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from pipelines.errors import NotAllowedError, UnauthenticatedError
 from serving.arrivals import HttpArrivals
-from serving.probes import Probes
+from serving.probes import NoAnswerError, Probes
 from serving.rest.endpoint import EndpointApp
 from serving.rest.endpoints import ENDPOINTS
 from serving.rest.gate import Gate
@@ -45,7 +45,10 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
     description = document_reply(describe(ENDPOINTS))
 
     async def scrape(request: Request) -> Response:
-        text, content_type = await probes.scrape(request.headers.get("accept", ""))
+        try:
+            text, content_type = await probes.scrape(request.headers.get("accept", ""))
+        except NoAnswerError as error:  # an empty page would pass for a scrape
+            return PlainTextResponse(f"{error}\n", status_code=503)
         return Response(text, headers={"content-type": content_type})
 
     async def openapi(_: Request) -> Response:

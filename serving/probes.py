@@ -17,6 +17,10 @@ _ASK_S = 5.0
 _NOBODY = Snapshot(alive=True, ready=False, models_ready=0, models_not_ready=0, metrics="")
 
 
+class NoAnswerError(Exception):
+    """Nobody told what was asked for."""
+
+
 class Probes(Protocol):
     """Where the three routes look."""
 
@@ -25,7 +29,7 @@ class Probes(Protocol):
         ...
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
-        """Metrics and their content type, for the ``Accept`` header of a request."""
+        """Metrics and their content type, for the ``Accept`` header of a request; raises NoAnswerError."""
         ...
 
 
@@ -57,14 +61,20 @@ class SharedProbes:
     async def state(self) -> Snapshot:
         """Liveness and readiness of all."""
         try:
-            return await ask(self._supervisor, timeout_s=_ASK_S)
-        except (OSError, ValueError):
+            return await self._ask()
+        except NoAnswerError:
             return _NOBODY
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
-        """Prometheus' text format, whatever is asked for."""
+        """Prometheus' text format, whatever is asked for; raises NoAnswerError where the supervisor does not tell."""
         _, content_type = exposition.choose_encoder("")  # of the text that processes tell each other
-        return (await self.state()).metrics.encode(), content_type
+        return (await self._ask()).metrics.encode(), content_type
+
+    async def _ask(self) -> Snapshot:
+        try:
+            return await ask(self._supervisor, timeout_s=_ASK_S)
+        except (OSError, ValueError) as error:
+            raise NoAnswerError("the supervisor of this server's processes must answer, it does not") from error
 
 
 def state_of(catalog: Catalog, *, alive: bool, metrics: str = "") -> Snapshot:

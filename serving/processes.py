@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from serving.logs.entry import event
@@ -23,6 +23,8 @@ from serving.snapshot import Snapshot, join, join_metrics
 _ASK_S = 2.0
 # How long a process that ends waits for its next start; twice as long each time that it ends before it was ready.
 _RESTART_S, _LONGEST_RESTART_S = 0.5, 30.0
+# What the supervisor itself counts, in the form in which its processes tell it of theirs.
+_ONE_RESTART = "# TYPE ocella_process_restarts_total counter\nocella_process_restarts_total 1.0\n"
 _KILL_S = 10.0  # beyond the grace: for a process that does not even stop
 _log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class Supervisor:
         self._were_all_ready = False
         self._latest: dict[int, str] = {}
         self._gone = ""
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop``; raises StartError where a process ends before all were ready once."""
@@ -89,17 +91,24 @@ class Supervisor:
             code = await process.wait()
             self._running.pop(member, None)
             self._ready.discard(member)
-            if latest := self._latest.pop(member, None):
-                self._gone = join_metrics([], gone=[self._gone, latest])
-            if self._stopping:
+            self._gone = join_metrics([], gone=[self._gone, self._latest.pop(member, "")])
+            if self._stopping.is_set():
                 return
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
             if not self._were_all_ready:
                 raise StartError(f"process {member} of {self._settings.processes} ended {how} before it was ready")
             what = event("process_restarted", process=member)
             _log.error("process %s (pid %s) ended %s, it is started again", member, process.pid, how, extra=what)
+            self._gone = join_metrics([], gone=[self._gone, _ONE_RESTART])
             wait_s = _RESTART_S if was_ready else min(2 * wait_s, _LONGEST_RESTART_S)
-            await asyncio.sleep(wait_s)
+            if await self._stops_within(wait_s):
+                return
+
+    async def _stops_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
     async def _start(self, member: int) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
@@ -114,6 +123,8 @@ class Supervisor:
         settings = self._settings.model_copy(update={"member": member})
         process.stdin.write(settings.model_dump_json().encode() + b"\n")
         self._running[member] = process
+        if self._stopping.is_set():  # since it was asked for
+            process.terminate()
         return process
 
     async def _listen(self, member: int, process: asyncio.subprocess.Process) -> bool:
@@ -138,23 +149,26 @@ class Supervisor:
         writer.close()
 
     async def _joined(self) -> Snapshot:
-        """All processes as one; one that does not say counts as not ready."""
-        members = list(self._running)
-        told = await asyncio.gather(*(self._ask(member) for member in members))
-        snapshots = [one for one in told if one is not None]
-        return join(snapshots, processes=self._settings.processes, gone=[self._gone])
+        """All processes as one; one that does not say counts as not ready, and what it had counted before stays."""
+        asked = dict(self._running)
+        told = dict(zip(asked, await asyncio.gather(*(self._ask(*one) for one in asked.items())), strict=True))
+        # What one that ended meanwhile has counted is among the gone.
+        snapshots = {member: one for member, one in told.items() if one and self._running.get(member) is asked[member]}
+        silent = [metrics for member, metrics in self._latest.items() if member not in snapshots]
+        return join(list(snapshots.values()), processes=self._settings.processes, gone=[self._gone, *silent])
 
-    async def _ask(self, member: int) -> Snapshot | None:
+    async def _ask(self, member: int, process: asyncio.subprocess.Process) -> Snapshot | None:
         try:
             told = await ask(socket_of(self._folder, member), timeout_s=_ASK_S)
         except (OSError, ValueError):
             return None
-        self._latest[member] = told.metrics
+        if self._running.get(member) is process:
+            self._latest[member] = told.metrics
         return told
 
     async def _stop(self, keepers: list[asyncio.Task[None]]) -> None:
         """Let every process finish what is inside; end those that do not stop."""
-        self._stopping = True
+        self._stopping.set()
         for process in self._running.values():
             os.kill(process.pid, signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._settings.grace_s + _KILL_S)

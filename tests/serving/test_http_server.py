@@ -88,3 +88,19 @@ async def test_probes_answer_until_the_last_request_is_done(repository: Path, ph
     async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
         with pytest.raises(httpx.ConnectError):
             await http.get("/healthz")
+
+
+async def test_a_scrape_of_several_processes_fails_where_their_supervisor_does_not_answer(
+    repository: Path, tmp_path: Path
+):
+    async with (
+        listening(settings_for(repository, processes=2, member=0, member_of=tmp_path)) as server,
+        httpx.AsyncClient(base_url=f"http://{server.http_address}", trust_env=False) as http,
+    ):
+        scrape = await http.get("/metrics")
+        assert (scrape.status_code, scrape.text) == (
+            503,
+            "the supervisor of this server's processes must answer, it does not\n",
+        )
+        assert (await http.get("/healthz")).status_code == 200
+        assert (await http.get("/readyz")).status_code == 503
