@@ -21,7 +21,8 @@ class Total:
     """The number of rows that a job will have, counted on a thread beside it.
 
     Attributes:
-        rows: the number; ``None`` until it is known, and for ever where the sources cannot be walked.
+        rows: the number; ``None`` until it is known, and for ever where the sources cannot be walked, or only by doing
+            what the job does once more: decoding a video, decompressing a tar.
     """
 
     def __init__(self, sources: Iterable[Entry], shard: Shard) -> None:
@@ -39,7 +40,7 @@ class Total:
         rows = 0
         try:
             for entry in sources:
-                if self._stopped:
+                if self._stopped or entry.in_turn:
                     return
                 rows += shard.takes(entry.name)
         except (OSError, OcellaError):  # the job itself comes there, and says so

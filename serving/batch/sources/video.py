@@ -18,7 +18,8 @@ MOST_MISSING = 0.05
 def entries(path: bytes, stride: int) -> Iterator[Entry]:
     """Frame 0, ``stride``, 2 ``stride`` and so on, each in its turn, as an uncompressed image (BMP).
 
-    ``time_s`` is the frame's own time stamp, as OpenCV reports it. A frame that is not loaded is not decoded. A video
+    ``time_s`` is the frame's own time stamp, as OpenCV reports it. A frame that is not loaded is not converted to
+    pixels, though FFmpeg decodes it. A video
     that ends long before its header says so gives an entry that fails behind its last frame.
     """
     stamp = stamp_of(path)

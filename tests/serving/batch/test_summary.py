@@ -13,11 +13,12 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.batch.facts import FactCounts, facts_of
-from serving.batch.progress import line, shown
+from serving.batch.progress import Total, line, shown
 from serving.batch.sampling import MOST, stride, wants
-from serving.batch.shard import Shard
+from serving.batch.shard import WHOLE, Shard
+from serving.batch.sources import Sources
 from serving.batch.tally import Tally
-from tests.serving.batch.jobs import FakeEngine, image_folder, rows, run
+from tests.serving.batch.jobs import FakeEngine, image_folder, rows, run, video_file
 
 
 class Reader(HTMLParser):
@@ -88,6 +89,19 @@ def test_a_job_that_stopped_says_so_in_its_summary_and_metrics(tmp_path: Path):
     assert (summary["complete"], summary["failures"][0]["reason"]) == (False, "ImageDecodeError")
     assert "not complete" in (tmp_path / "out" / "summary.html").read_text()
     assert 'ocella_batch_complete{model="fake",shard="1/1"} 0.0' in (tmp_path / "job.prom").read_text()
+
+
+def test_a_video_is_not_decoded_a_second_time_to_count_its_frames(tmp_path: Path):
+    folder = image_folder(tmp_path / "in", 3)
+    words = (bytes(folder), bytes(video_file(tmp_path / "clip.avi", 4)))
+    assert counted(words[:1]) == 3
+    assert counted(words) is None
+
+
+def counted(words: tuple[bytes, ...]) -> int | None:
+    total = Total(Sources(words), WHOLE)
+    total._thread.join()
+    return total.rows
 
 
 def test_the_image_that_was_one_too_many_is_named_however_many_failed_before_it(tmp_path: Path):
