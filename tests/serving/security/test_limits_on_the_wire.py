@@ -1,19 +1,16 @@
 import queue
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import numpy as np
 import pytest
 
 from protos.ocella.v1 import vision_pb2, vision_pb2_grpc
 from protos.oip import infer_pb2, service_pb2_grpc
-from serving.app import ListeningServer
 from serving.security.cli import add_token
 from serving.security.roles import Role
 from tests.packages import photo, png
@@ -39,12 +36,10 @@ FAULTS = (
     "tensor above `OCELLA_MAX_TENSOR_ELEMENTS`",
     "requests faster than `--max-requests-per-s`",
     "more streams than `OCELLA_MAX_STREAMS`",
-    "more HTTP connections than `OCELLA_MAX_CONNECTIONS`",
     "more gRPC connections than `OCELLA_MAX_GRPC_CONNECTIONS`",
-    "more uploads than `OCELLA_MAX_UPLOADS`",
+    "queue above `max_queue` of `deploy.toml`",
     "queue above `max_queue_bytes` of `deploy.toml`",
     "run longer than `--max-request-s`",
-    "body that takes longer than `--max-request-s`",
 )
 
 
@@ -143,23 +138,6 @@ def test_a_stream_that_ended_makes_room(model: Path):
             assert Caller(server=server).code(lambda channel, call: list(_predict_stream(channel, (), call))) == "OK"
 
 
-def test_an_address_with_all_its_http_connections_open_is_refused_one_more(model: Path):
-    with server_in_thread(model, max_connections=1) as server:
-        caller = Caller(server=server)
-        with caller.http() as first:
-            assert first.get("/healthz").status_code == 200
-            assert expected("more HTTP connections than `OCELLA_MAX_CONNECTIONS`") == {
-                "HTTP": caller.status(lambda client: client.get("/healthz"))
-            }
-            assert first.get("/healthz").status_code == 200
-
-
-def test_probes_answer_an_address_that_holds_all_its_http_connections(model: Path):
-    with server_in_thread(model, max_connections=1, health_port=0) as server, Caller(server=server).http() as first:
-        assert first.get("/healthz").status_code == 200
-        assert httpx.get(f"http://{server.health_address}/healthz", trust_env=False).status_code == 200
-
-
 def test_a_connection_beyond_those_of_grpc_is_refused(model: Path):
     with server_in_thread(model, max_grpc_connections=1) as server:
         caller = Caller(server=server)
@@ -171,26 +149,28 @@ def test_a_connection_beyond_those_of_grpc_is_refused(model: Path):
             }
 
 
-def test_a_body_beyond_those_on_their_way_is_refused(model: Path, image: bytes):
-    with server_in_thread(model, max_uploads=1) as server, _half_a_body(server) as first:
-        caller = Caller(server=server)
-        assert expected("more uploads than `OCELLA_MAX_UPLOADS`") == {
-            "HTTP": _eventually(lambda: caller.status(post_image(image)), "429")
-        }
-        first.close()
-        assert _eventually(lambda: caller.status(post_image(image)), "200") == "200"
-
-
-def test_a_queue_that_holds_its_bytes_refuses_more(model: Path, tmp_path: Path, image: bytes, monkeypatch: Any):
+@pytest.mark.parametrize(
+    ("fault", "deploy"),
+    [
+        (
+            "queue above `max_queue` of `deploy.toml`",
+            "[batching]\nmax_size = 1\nmax_queue = 0\n[runtime]\ninstances = 1\n",
+        ),
+        ("queue above `max_queue_bytes` of `deploy.toml`", "[batching]\nmax_queue_bytes = 1\n"),
+    ],
+)
+def test_a_queue_that_is_full_refuses_more(
+    model: Path, tmp_path: Path, image: bytes, monkeypatch: Any, fault: str, deploy: str
+):
     shutil.copytree(model, tmp_path / MODEL)
-    (tmp_path / MODEL / "deploy.toml").write_text("[batching]\nmax_queue_bytes = 1\n")
+    (tmp_path / MODEL / "deploy.toml").write_text(deploy)
     gates = swap_session(monkeypatch, MODEL, GatedSession)
     with server_in_thread(tmp_path) as server, Caller(server=server).channel() as channel:
         request = vision_pb2.PredictRequest(model=MODEL, image=image)
         inside = vision_pb2_grpc.VisionStub(channel).Predict.future(request, timeout=PATIENCE_S)
         assert gates[0].entered.acquire(timeout=PATIENCE_S)
         caller = Caller(server=server)
-        assert expected("queue above `max_queue_bytes` of `deploy.toml`") == {
+        assert expected(fault) == {
             "ocella.v1": caller.code(predict(image)),
             "OIP": caller.code(infer_images(image)),
             "HTTP": caller.status(post_image(image)),
@@ -210,12 +190,6 @@ def test_a_run_that_takes_too_long_is_given_up(model: Path, image: bytes, monkey
         }
         gates[0].gate.set()
     assert expected("run longer than `--max-request-s`") == answers
-
-
-def test_a_body_that_never_ends_is_given_up(model: Path):
-    with server_in_thread(model, max_request_s=0.5) as server, _half_a_body(server) as connection:
-        answer = connection.makefile("rb").readline().split()[1].decode()
-    assert expected("body that takes longer than `--max-request-s`") == {"HTTP": answer}
 
 
 def _both(image: bytes) -> list[Any]:
@@ -258,21 +232,3 @@ def _open_stream(caller: Caller) -> Iterator[None]:
         finally:
             requests.put(None)
             assert list(answers) == []
-
-
-@contextmanager
-def _half_a_body(server: ListeningServer) -> Iterator[socket.socket]:
-    """A connection whose request said that it has a body, and sent a part of it."""
-    host, port = server.http_address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
-        head = f"POST /v1/models/{MODEL}:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n"
-        connection.sendall(head.encode() + bytes(10))
-        yield connection
-
-
-def _eventually(answer: Any, wanted: str) -> str:
-    """The first answer that is ``wanted``, or the last of many: what another connection did may still be on its way."""
-    for _ in range(200):
-        if (got := answer()) == wanted:
-            return got
-    return got
