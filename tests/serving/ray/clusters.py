@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from serving.catalog import ModelStatus
-from serving.client import VisionClient
+from serving.client import Retry, VisionClient
 from serving.ray.cluster import deploy, joined
 from serving.ray.plan import plan_models
 from serving.settings import Settings
@@ -71,10 +71,11 @@ def choose(repository: Path, model: str, replicas: int, *, most: int | None = No
 class Asking:
     """Asks in a loop on a thread of its own while something else happens, and keeps what it was told."""
 
-    def __init__(self, ask: Callable[[VisionClient], Any], server: str) -> None:
+    def __init__(self, ask: Callable[[VisionClient], Any], server: str, *, retry: Retry | None = None) -> None:
+        """``retry``: which failed calls the client makes again; ``None``: none, every failure is seen."""
         self.answers: list[Any] = []
         self.errors: list[Exception] = []
-        self._ask, self._server = ask, server
+        self._ask, self._server, self._retry = ask, server, retry
         self._stop, self._more = threading.Event(), threading.Condition()
 
     def __enter__(self) -> Asking:
@@ -94,7 +95,7 @@ class Asking:
             assert self._more.wait_for(lambda: len(self.answers) >= wanted or self.errors, PATIENCE_S), "it hangs"
 
     def _run(self) -> None:
-        with VisionClient(self._server, timeout_s=PATIENCE_S) as client:
+        with VisionClient(self._server, timeout_s=PATIENCE_S, retry=self._retry) as client:
             while not self._stop.is_set():
                 try:
                     answer = self._ask(client)

@@ -31,7 +31,7 @@ from pipelines.errors import (
 from pipelines.types import identical
 from protos.oip import infer_pb2, metadata_pb2
 from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
-from serving.client import Prediction, VisionClient
+from serving.client import Prediction, Retry, VisionClient
 from serving.ray.names import ROUTER, app_of
 from serving.ray.proxy import SERVICES
 from serving.wire import STATUS_DETAILS_KEY
@@ -207,8 +207,8 @@ def test_a_replica_that_dies_costs_no_request(cluster: RunningCluster, photos: l
     assert asking.errors == []
 
 
-def test_a_router_that_dies_costs_no_request(cluster: RunningCluster, photos: list[bytes]):
-    with Asking(lambda client: client.predict("classes", photos[0]), cluster.grpc) as asking:
+def test_a_router_that_dies_costs_a_client_that_tries_again_no_request(cluster: RunningCluster, photos: list[bytes]):
+    with Asking(lambda client: client.predict("classes", photos[0]), cluster.grpc, retry=Retry()) as asking:
         cluster.kill_one_of(ROUTER)
         asking.wait_for_more(30)
     assert asking.errors == []
