@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Self, TypeVar, Unpack
 
@@ -123,9 +124,9 @@ class AsyncVisionClient(AsyncFaceCalls):
 
         async with self._connection.stream(
             lambda stubs: stubs.vision.PredictStream, requests(), timeout_s=timeout_s
-        ) as call:
+        ) as (call, request_id):
             async for response in call:
-                yield await _read(response, read_frame)
+                yield await _read(response, partial(read_frame, request_id=request_id))
                 if room:
                     room.release()
         if raised:
@@ -171,9 +172,10 @@ class AsyncVisionClient(AsyncFaceCalls):
         """Run a model on a large image in tiles, as ``VisionClient.predict_tiles``."""
         request = await _write(model, image, options, version=version, id=id)
         request.tile_options.CopyFrom(write_tile_options(tiles))
-        async with self._connection.stream(
-            lambda stubs: stubs.vision.PredictTiles, request, timeout_s=timeout_s
-        ) as call:
+        async with self._connection.stream(lambda stubs: stubs.vision.PredictTiles, request, timeout_s=timeout_s) as (
+            call,
+            _,
+        ):
             async for response in call:
                 yield await asyncio.to_thread(read_tile, response)
 

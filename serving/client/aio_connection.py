@@ -59,12 +59,12 @@ class AsyncConnection(Generic[S]):
     @asynccontextmanager
     async def stream(
         self, method: Callable[[S], Any], requests: Any, *, timeout_s: Timeout = OF_CLIENT
-    ) -> AsyncIterator[AsyncIterator[Any]]:
-        """A call that has many answers, on the next server; it is cancelled where the block is left."""
+    ) -> AsyncIterator[tuple[AsyncIterator[Any], str]]:
+        """A call that has many answers, on the next server, and its id; it is cancelled where the block is left."""
         attempts = Attempts(self._rotation, ONCE, self.deadline(timeout_s))
         index, left_s = attempts.begin()
-        async with self._opened(method, requests, index, left_s, attempts) as call:
-            yield call
+        async with self._opened(method, requests, index, left_s, attempts) as opened:
+            yield opened
 
     @asynccontextmanager
     async def watch(
@@ -72,7 +72,8 @@ class AsyncConnection(Generic[S]):
     ) -> AsyncIterator[AsyncIterator[Any]]:
         """A call that has many answers, on one server, which may still be starting."""
         attempts = Attempts(self._rotation, ONCE, deadline)
-        async with self._opened(method, request, index, deadline.left_s(), attempts, wait_for_ready=True) as call:
+        options = {"wait_for_ready": True}
+        async with self._opened(method, request, index, deadline.left_s(), attempts, **options) as (call, _):
             yield call
 
     @property
@@ -101,12 +102,12 @@ class AsyncConnection(Generic[S]):
         left_s: float | None,
         attempts: Attempts,
         **options: Any,
-    ) -> AsyncIterator[AsyncIterator[Any]]:
+    ) -> AsyncIterator[tuple[AsyncIterator[Any], str]]:
         call = None
         metadata, request_id = of_call(self.options.metadata)
         try:
             call = method(self._stubs[index])(requests, timeout=left_s, metadata=metadata, **options)
-            yield call
+            yield call, request_id
         except _FAILURES as raw:
             attempts.wait_s(index, *self._named(raw, index, request_id))  # raises: there is one attempt
         finally:

@@ -64,12 +64,12 @@ class Connection(Generic[S]):
     @contextmanager
     def stream(
         self, method: Callable[[S], Any], requests: Any, *, timeout_s: Timeout = OF_CLIENT
-    ) -> Iterator[Iterator[Any]]:
-        """A call that has many answers, on the next server; it is cancelled where the block is left."""
+    ) -> Iterator[tuple[Iterator[Any], str]]:
+        """A call that has many answers, on the next server, and its id; it is cancelled where the block is left."""
         attempts = Attempts(self._rotation, ONCE, self.deadline(timeout_s))
         index, left_s = attempts.begin()
-        with self._opened(method, requests, index, left_s, attempts) as call:
-            yield call
+        with self._opened(method, requests, index, left_s, attempts) as opened:
+            yield opened
 
     @contextmanager
     def watch(
@@ -77,7 +77,8 @@ class Connection(Generic[S]):
     ) -> Iterator[Iterator[Any]]:
         """A call that has many answers, on one server, which may still be starting."""
         attempts = Attempts(self._rotation, ONCE, deadline)
-        with self._opened(method, request, index, deadline.left_s(), attempts, wait_for_ready=True) as call:
+        options = {"wait_for_ready": True}
+        with self._opened(method, request, index, deadline.left_s(), attempts, **options) as (call, _):
             yield call
 
     @property
@@ -106,12 +107,12 @@ class Connection(Generic[S]):
         left_s: float | None,
         attempts: Attempts,
         **options: Any,
-    ) -> Iterator[Iterator[Any]]:
+    ) -> Iterator[tuple[Iterator[Any], str]]:
         call = None
         metadata, request_id = of_call(self.options.metadata)
         try:
             call = method(self._stubs[index])(requests, timeout=left_s, metadata=metadata, **options)
-            yield call
+            yield call, request_id
         except (grpc.RpcError, ValueError) as raw:
             attempts.wait_s(index, *self._named(raw, index, request_id))  # raises: there is one attempt
         finally:

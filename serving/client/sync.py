@@ -130,10 +130,13 @@ class VisionClient(FaceCalls):
 
         with (
             pace,
-            self._connection.stream(lambda stubs: stubs.vision.PredictStream, requests(), timeout_s=timeout_s) as call,
+            self._connection.stream(lambda stubs: stubs.vision.PredictStream, requests(), timeout_s=timeout_s) as (
+                call,
+                request_id,
+            ),
         ):
             for response in call:
-                yield read_frame(response)
+                yield read_frame(response, request_id=request_id)
                 pace.taken()
         if raised:
             raise raised[0]
@@ -191,7 +194,10 @@ class VisionClient(FaceCalls):
         """
         request = write_request(model, image, options, version=version, id=id)
         request.tile_options.CopyFrom(write_tile_options(tiles))
-        with self._connection.stream(lambda stubs: stubs.vision.PredictTiles, request, timeout_s=timeout_s) as call:
+        with self._connection.stream(lambda stubs: stubs.vision.PredictTiles, request, timeout_s=timeout_s) as (
+            call,
+            _,
+        ):
             for response in call:
                 yield read_tile(response)
 

@@ -23,13 +23,16 @@ def check_when_full(when_full: WhenFull) -> bool:
     return when_full == "drop_oldest"
 
 
-def read_frame(response: pb.PredictResponse) -> Prediction | OcellaError:
-    """One answer of a stream."""
+def read_frame(response: pb.PredictResponse, *, request_id: str) -> Prediction | OcellaError:
+    """One answer of the stream that has ``request_id``."""
     if response.HasField("error"):
-        return error_of_frame(response.error)
-    if response.HasField("dropped"):
-        return FrameDroppedError("the stream's window was full and a newer image took this one's place")
-    return read_prediction(response)
+        error = error_of_frame(response.error)
+    elif response.HasField("dropped"):
+        error = FrameDroppedError("the stream's window was full and a newer image took this one's place")
+    else:
+        return read_prediction(response)
+    error.request_id = request_id
+    return error
 
 
 def write_tile_options(tiles: TileOptions) -> pb.TileOptions:

@@ -68,6 +68,20 @@ async def test_an_error_of_the_asyncio_client_names_its_id(server: ListeningServ
     assert caught.value.request_id == "order 66"
 
 
+async def test_errors_in_band_of_a_stream_name_the_streams_id(server: ListeningServer):
+    async with AsyncVisionClient(server.grpc_address, timeout_s=60) as client:
+        with carrying(request_id="order 66"):
+            errors = [error async for error in client.predict_stream("classes", [b"bad", b"worse"])]
+    assert [getattr(error, "request_id", None) for error in errors] == ["order 66"] * 2
+
+
+def test_errors_in_band_of_a_blocking_clients_stream_name_its_id(blocking_client: VisionClient):
+    with carrying(request_id="order 66"):
+        (error,) = blocking_client.predict_stream("classes", [b"bad"])
+    assert isinstance(error, OcellaError)
+    assert error.request_id == "order 66"
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
