@@ -37,7 +37,7 @@ from serving.status import Failure, Status, failure_of
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
-_STOP_S = 2
+STOP_S = 2
 
 
 def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...]) -> Starlette:
@@ -173,7 +173,7 @@ class HttpServer:
             log_config=None,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=_STOP_S,
+            timeout_graceful_shutdown=STOP_S,
             ws="none",
         )
         config.load()

@@ -17,7 +17,7 @@ from serving.logs.writer import LogWriter
 _STDERR = 2
 _READ_BYTES = 65_536
 _PIPE_BYTES = 1024 * 1024  # the most that Linux gives to anybody
-_JOIN_S = 2.0
+JOIN_S = 2.0
 
 
 class CaughtStderr:
@@ -41,7 +41,7 @@ class CaughtStderr:
         finally:
             sys.stderr.flush()
             os.dup2(self.original, _STDERR)  # the pipe has no writer any more, which ends the thread
-            thread.join(_JOIN_S)
+            thread.join(JOIN_S)
 
     def _read(self, writer: LogWriter) -> None:
         rest = b""

@@ -17,7 +17,7 @@ CAPACITY = 16_384
 GATHER_S = 0.05
 # Writes of at most so many bytes to a pipe are never mixed with those of other processes (PIPE_BUF of Linux).
 ATOMIC_BYTES = 4096
-_CLOSE_S = 2.0
+CLOSE_S = 2.0
 
 
 class Stream(Protocol):
@@ -50,7 +50,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Write what waits; give up on a reader that takes nothing for two seconds."""
-        self._outbox.close(timeout_s=_CLOSE_S)
+        self._outbox.close(timeout_s=CLOSE_S)
 
     def _deliver(self, lot: Sequence[tuple[Callable[[Any], Entry], Any]], dropped: int) -> None:
         lines = [self._line(make(value)) for make, value in lot]

@@ -33,7 +33,7 @@ SCOPE = "ocella"
 # A burst of requests waits here for the thread that makes spans of them; beyond it, their spans are not made.
 CAPACITY = 4096
 GATHER_S = 0.05
-_CLOSE_S = 5.0
+CLOSE_S = 5.0
 # Most of the waiting comes before an image is decoded (``serving.admission``), so that is where its span is drawn.
 _DRAWN = ("queue", "decode", "preprocess", "inference", "postprocess", "serialize")
 # Codes of a server's span that are its own fault, and numbers of codes, by OpenTelemetry's conventions for gRPC.
@@ -95,7 +95,7 @@ class Tracing:
 
     def close(self) -> None:
         """Make the spans of what waits."""
-        self._outbox.close(timeout_s=_CLOSE_S)
+        self._outbox.close(timeout_s=CLOSE_S)
 
     def _make(self, trails: Sequence[Trail], _: int) -> None:
         for trail in trails:
@@ -150,8 +150,10 @@ def attributes_of(trail: Trail) -> Iterator[tuple[str, Attribute]]:
         yield "rpc.service", _service(trail)
         yield "rpc.method", trail.method
         yield "rpc.grpc.status_code", NUMBERS[trail.code]
-    if arrival.client:
-        yield "client.address", address_of(arrival.client)
+    if arrival.peer:
+        yield "client.address", address_of(arrival.peer)
+    if arrival.caller:
+        yield "enduser.id", arrival.caller
     if trail.failure is not None:
         yield "error.type", trail.failure.reason
     yield "ocella.request_id", arrival.request_id

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from serving.cli import serve
+from serving.settings import Settings
+from tests.deploy.stopping import BEYOND_GRACE_S
 from tests.deploy.watched import DASHBOARD, DEPLOY, dashboard
 from tests.serving.servers import PATIENCE_S
 
@@ -56,6 +58,10 @@ def test_the_servers_command_is_one_that_it_takes():
     assert words[0] == "serve"
     assert options <= {f"--{name.replace('_', '-')}" for name in serve.__annotations__}
     assert mounts("ocella")[words[words.index("--models") + 1]] == "${MODELS:-../models}"
+
+
+def test_a_stop_waits_longer_than_the_server_takes():
+    assert float(SERVICES["ocella"]["stop_grace_period"].removesuffix("s")) > Settings().grace_s + BEYOND_GRACE_S
 
 
 def test_prometheus_reads_the_configuration_that_is_mounted():

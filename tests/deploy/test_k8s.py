@@ -13,14 +13,13 @@ from serving.settings import Settings
 from tests.clients.environments import KSERVE as KSERVE_SDK
 from tests.clients.environments import run_script
 from tests.deploy.manifests import K8S, KSERVE, ROOT, container, documents, manifest, options, pod
+from tests.deploy.stopping import BEYOND_GRACE_S
 
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.30.0", "1.37.0"  # 1.30: preStop with sleep is on by default
 CUSTOM = {"Kustomization", "ServiceMonitor"}
 FILES = sorted(path.name for path in K8S.glob("*.yaml") if path.name != "prometheus-adapter-values.yaml")
 PROMETHEUS_OPERATOR = ("cloudcoil-models-prometheus-operator==0.80.1.0",)
 RUNTIME = KSERVE / "runtime.yaml"
-# What a stop takes beyond the grace: until no request came for a moment, and for answers on their way out.
-LAST_ANSWERS_S = 3.0
 
 
 @pytest.mark.parametrize("release", [OLDEST_KUBERNETES, NEWEST_KUBERNETES])
@@ -90,7 +89,7 @@ def test_starting_may_take_as_long_as_one_load():
 def test_kubernetes_waits_longer_for_the_end_than_the_server_takes():
     (grace,) = [float(v["value"]) for v in container()["env"] if v["name"] == "OCELLA_GRACE_S"]
     pause = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod()["terminationGracePeriodSeconds"] > pause + grace + LAST_ANSWERS_S
+    assert pod()["terminationGracePeriodSeconds"] > pause + grace + BEYOND_GRACE_S
 
 
 def test_the_pod_may_nothing_that_it_does_not_need():

@@ -8,6 +8,7 @@ import yaml
 
 from serving.cli import serve
 from serving.settings import Settings
+from tests.deploy.stopping import BEYOND_GRACE_S, LAST_ANSWERS_S
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -72,3 +73,13 @@ def test_every_alert_has_its_row_and_no_other_has():
     groups = yaml.safe_load(ALERTS.read_text())["groups"]
     alerts = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
     assert re.findall(r"^\| `(Ocella\w+)`", PAGE, re.MULTILINE) == alerts
+
+
+def test_the_page_says_how_long_a_stop_takes_at_most():
+    assert f"and {LAST_ANSWERS_S:g} s at most:" in PAGE
+    assert f"| a receiver of traces that does not answer: {BEYOND_GRACE_S:g} in all |" in PAGE
+
+
+def test_the_page_on_containers_lets_docker_wait_longer_than_that():
+    (wait_s,) = re.findall(r"docker stop --time (\d+)", (ROOT / "docs" / "deploy.md").read_text())
+    assert int(wait_s) > Settings().grace_s + BEYOND_GRACE_S
