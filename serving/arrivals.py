@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.request_id import REQUEST_ID, accepted
-from serving.security.caller import client_of
+from serving.security.caller import caller_name
 from serving.tracing.context import TRACEPARENT, TRACESTATE, TraceContext, read_context
 from serving.trail import Arrival, arrive
 
@@ -44,7 +44,8 @@ class Arrivals:
                 parent = value
             elif key == TRACESTATE:
                 state = f"{state},{value}" if state else value
-        arrival = Arrival(api, client_of(context), accepted(request_id), self._trace(parent, state))
+        trace = self._trace(parent, state)
+        arrival = Arrival(api, str(context.peer()), accepted(request_id), trace, caller=caller_name())
         arrive(arrival)
         context.set_trailing_metadata(arrival.headers)
         return arrival

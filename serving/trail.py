@@ -39,19 +39,21 @@ class Arrival:
 
     Attributes:
         api: ``grpc`` (``ocella.v1``), ``oip`` (Open Inference Protocol over gRPC) or ``http``.
-        client: gRPC's peer, such as ``ipv4:127.0.0.1:50000``.
+        peer: the connection, as gRPC writes it, such as ``ipv4:127.0.0.1:50000``.
         request_id: the caller's own, or a fresh one.
         trace: the place in its trace; ``None`` where it has none.
         stream: the stream as a whole, for the requests inside of it.
         route: of HTTP, the verb and the path with its parameters' names; empty until it is known.
+        caller: the name of the caller's token; empty without one, and until it is known.
     """
 
     api: str
-    client: str
+    peer: str
     request_id: str
     trace: TraceContext | None = None
     stream: Trail | None = None
     route: str = ""
+    caller: str = ""
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

@@ -79,8 +79,8 @@ def _fields(trail: Trail) -> Iterator[tuple[str, Value]]:
         yield "reason", failure.reason
         if trail.method not in NAMING_PEOPLE and failure.reason not in QUOTING:
             yield "error", failure.message
-    if arrival.client:
-        yield "client", address_of(arrival.client)
+    if arrival.caller or arrival.peer:
+        yield "client", arrival.caller or address_of(arrival.peer)
     yield "bytes_in", trail.bytes_in
     if trail.images:
         yield "images", trail.images

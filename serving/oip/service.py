@@ -34,7 +34,8 @@ class InferenceService:
         """Run the graph on tensors, or the pipeline on encoded images."""
         arrival = self._arrive(context)
         message = _read_infer(data)
-        outcome = await self._infer("ModelInfer", message, len(data), deadline_of(context), arrival.client, None)
+        client = arrival.caller or arrival.peer
+        outcome = await self._infer("ModelInfer", message, len(data), deadline_of(context), client, None)
         return outcome if isinstance(outcome, bytes) else await refuse(context, outcome)
 
     async def model_stream_infer(self, _: object, context: Context) -> None:

@@ -66,7 +66,9 @@ class _Call:
         query, client, longest_s = {}, _client(scope), self._parts.longest_s
         deadline = deadline_after(longest_s)
         try:
-            client = self._named_caller() or client
+            if caller := self._named_caller():
+                client = caller
+                arrive(replace(current_arrival(), caller=caller))
             query = read_query(scope["query_string"].decode("latin-1"), (*endpoint.query, TIMEOUT))
             deadline = deadline_after(min(read_timeout(query), longest_s))
         except (InvalidRequestError, NotAllowedError, UnauthenticatedError) as error:

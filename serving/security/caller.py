@@ -14,6 +14,11 @@ def know_caller(name: str) -> None:
     _name.set(name)
 
 
+def caller_name() -> str:
+    """The name of the token of whom the running task serves; empty without one."""
+    return _name.get()
+
+
 def client_of(context: Any) -> str:
     """Who asks: any text that two clients never share."""
     return _name.get() or str(context.peer())
