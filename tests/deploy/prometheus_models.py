@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import yaml
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 from pydantic import ValidationError
+
+MODELS = {"PrometheusRule": PrometheusRule, "ServiceMonitor": ServiceMonitor}
 
 written = yaml.safe_load(Path(sys.argv[1]).read_text())
 try:
-    read = ServiceMonitor.model_validate(written).model_dump(by_alias=True, exclude_unset=True, mode="json")
+    read = MODELS[written["kind"]].model_validate(written).model_dump(by_alias=True, exclude_unset=True, mode="json")
     report = {"problems": [], "read": read, "written": written}
 except ValidationError as error:
     report = {"problems": str(error).splitlines()}

@@ -16,7 +16,7 @@ from tests.deploy.manifests import K8S, KSERVE, ROOT, container, documents, mani
 from tests.deploy.stopping import BEYOND_GRACE_S
 
 OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.30.0", "1.37.0"  # 1.30: preStop with sleep is on by default
-CUSTOM = {"Kustomization", "ServiceMonitor"}
+CUSTOM = {"Kustomization", "PrometheusRule", "ServiceMonitor"}
 FILES = sorted(path.name for path in K8S.glob("*.yaml") if path.name != "prometheus-adapter-values.yaml")
 PROMETHEUS_OPERATOR = ("cloudcoil-models-prometheus-operator==0.80.1.0",)
 RUNTIME = KSERVE / "runtime.yaml"
@@ -165,6 +165,17 @@ def test_the_monitor_scrapes_metrics_with_a_token_over_the_services_http_port():
     assert (endpoint["path"], endpoint["scheme"], endpoint["authorization"]["type"]) == ("/metrics", "https", "Bearer")
 
 
+def test_the_operator_is_given_the_alerts_that_are_tried():
+    assert manifest("alerts.yaml")["spec"] == yaml.safe_load(
+        (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
+    )
+
+
+def test_the_operator_calls_the_server_as_the_alerts_do():
+    asked = set(re.findall(r'job="(\w+)"', (K8S / "alerts.yaml").read_text()))
+    assert asked == {manifest("service.yaml")["metadata"]["name"]}  # a ServiceMonitor without jobLabel takes it
+
+
 def test_the_runtime_and_the_service_name_one_format():
     (runtime,), (service,) = documents(RUNTIME), documents(KSERVE / "service.yaml")
     model = service["spec"]["predictor"]["model"]
@@ -198,8 +209,9 @@ def test_kserves_models_would_refuse_what_they_do_not_know(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_operators_models_read_all_that_the_monitor_says():
+@pytest.mark.parametrize("name", ["alerts.yaml", "monitor.yaml"])
+def test_the_operators_models_read_all_that_a_manifest_says(name: str):
     script = str(ROOT / "tests" / "deploy" / "prometheus_models.py")
-    report = run_script(PROMETHEUS_OPERATOR, script, str(K8S / "monitor.yaml"))
+    report = run_script(PROMETHEUS_OPERATOR, script, str(K8S / name))
     assert report["problems"] == []
     assert report["read"] == report["written"]
