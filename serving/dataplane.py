@@ -147,7 +147,10 @@ class DataPlane:
         Raises UnknownModelError, ModelNotReadyError, DrainingError, InvalidRequestError, OverloadedError,
         ImageDecodeError, ImageTooLargeError, DeadlineExceededError, and whatever a faulty model raises.
         """
-        model = self._catalog.find(call.model, call.version)
+        return await self.predict_on(self._catalog.find(call.model, call.version), call, serialize)
+
+    async def predict_on(self, model: ServedModel, call: PredictCall, serialize: Callable[[Answer], T]) -> T:
+        """As ``predict``, by a model found before; held (``ServedModel.hold``) where the caller waited since."""
         model.check(call.options)
         async with self._enter(model, _claim(call)) as place:
             arrival = time.monotonic()

@@ -16,22 +16,24 @@ T = TypeVar("T")
 async def predict_all(
     plane: DataPlane, served: ServedModel, calls: Sequence[PredictCall], serialize: Callable[[Answer], T]
 ) -> list[T]:
-    """Answers in the order of ``calls``, all to ``served``; as many are inside at once as it runs at once.
+    """Answers in the order of ``calls``, all by ``served``; as many are inside at once as it runs at once.
 
-    The first error ends the rest. Raises as ``DataPlane.predict``; of several images, the error names the bad one.
+    A reload in between changes nothing: the model that was found for the first image answers the last one. The first
+    error ends the rest. Raises as ``DataPlane.predict_on``; of several images, the error names the bad one.
     """
     if len(calls) == 1:
-        return [await plane.predict(calls[0], serialize)]
+        return [await plane.predict_on(served, calls[0], serialize)]
     room = asyncio.Semaphore(served.policy.slots * served.policy.max_size)
 
     async def answer(index: int) -> T:
         async with room:
             try:
-                return await plane.predict(calls[index], serialize)
+                return await plane.predict_on(served, calls[index], serialize)
             except (ImageDecodeError, ImageTooLargeError) as error:
                 raise type(error)(f"image {index} of {len(calls)}: {error}") from error
 
-    return await _all([answer(index) for index in range(len(calls))])
+    with served.hold():
+        return await _all([answer(index) for index in range(len(calls))])
 
 
 async def _all(work: list[Any]) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
@@ -84,12 +86,27 @@ class ServedModel:
         )
         shrinks, name = deploy.runtime.shrink_arena, f"{self.name}-{self.version}"
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
+        self._holds = 0
         self.batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
 
     @property
     def has_masks(self) -> bool:
         """Whether answers hold masks."""
         return self.pipeline.has_masks
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a request is inside, or holds it for more."""
+        return self.batcher.inside > 0 or self._holds > 0
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep it from being freed between the images of one request."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
 
     def show(self) -> None:
         """Let the gauges of this version tell of this one, in the place of any other that was loaded under its name."""

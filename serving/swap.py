@@ -170,8 +170,8 @@ class Swap:
 
     async def _free_when_empty(self, entry: Entry) -> None:
         end = time.monotonic() + _DRAIN_S
-        while entry.served.batcher.inside and time.monotonic() < end:
+        while entry.served.is_used and time.monotonic() < end:
             await asyncio.sleep(_LOOK_S)
-        if entry.served.batcher.inside:
+        if entry.served.is_used:
             entry.abandon(ModelNotReadyError("{} version {} is not ready: a run hangs".format(*entry.key)))
         await asyncio.to_thread(entry.close)  # it waits for threads to end and gives memory back: for milliseconds
