@@ -177,7 +177,7 @@ async def test_a_full_server_says_when_to_come_again(
     async def refuse(*_: object) -> None:
         raise OverloadedError("the queue must have room, it is full", retry_after_s=0.2)
 
-    monkeypatch.setattr(server.plane, "predict", refuse)
+    monkeypatch.setattr(server.plane, "predict_on", refuse)
     async with client_of(server) as http:
         response = await http.post(PREDICT, content=photos[0])
     assert (response.status_code, response.headers["retry-after"]) == (429, "1")
