@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from export.data.dataset import ClassTarget, Dataset
-from export.metrics.classification import classification_report
+from export.evaluate import curves
+from export.metrics.classification import ClassificationReport, classification_report
 from export.nets import Architecture
 from export.nets.torchvision_classifier import AUXILIARY_WEIGHT
 from export.training.augment import Augment, Scene, augment
@@ -20,6 +21,7 @@ from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
 from export.training.sampling import planes_last, shuffled_batches
 from pipelines.draw import draw
+from pipelines.image import decode_image
 from pipelines.preprocess import preprocess
 from pipelines.types import AnyArray, ByteArray, Classification
 
@@ -76,19 +78,10 @@ class ClassificationTask:
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """Top-1, top-5, precision, recall and F1 over the classes, calibration."""
-        labelled = [self._labelled(self._test, i) for i in range(len(self._test))]
-        answers = answer_images(module, self._pipeline, (image for image, _ in labelled), batch_size=self._batch_size)
-        found = [answer for answer in answers if isinstance(answer, Classification)]
-        report = classification_report(
-            np.array([class_id for _, class_id in labelled]),
-            np.stack([answer.class_ids for answer in found]),
-            np.stack([answer.scores for answer in found]),
-            len(self._train.labels),
-        )
-        return report.headline()
+        return self._report(module).headline()
 
     def pictures(self, module: nn.Module) -> Mapping[str, ByteArray]:
-        """Held-out images with what they were taken for."""
+        """The confusion matrix of all held-out images, and some of them with what they were taken for."""
         places = np.linspace(0, len(self._test) - 1, min(_SHOWN, len(self._test))).astype(int).tolist()
         images = [self._labelled(self._test, i)[0] for i in places]
         answers = answer_images(module, self._pipeline, images, batch_size=self._batch_size)
@@ -96,7 +89,22 @@ class ClassificationTask:
             draw(contact_sheet([image], columns=1, side=_SIDE), answer)
             for image, answer in zip(images, answers, strict=True)
         ]
-        return {"predictions": contact_sheet(tiles, columns=_COLUMNS, side=tiles[0].shape[0])}
+        confusion = curves.confusion(self._report(module).confusion, self._train.labels)
+        return {
+            "predictions": contact_sheet(tiles, columns=_COLUMNS, side=tiles[0].shape[0]),
+            "confusion": decode_image(confusion, exif="ignore", alpha="white"),
+        }
+
+    def _report(self, module: nn.Module) -> ClassificationReport:
+        images = (self._labelled(self._test, i)[0] for i in range(len(self._test)))
+        answers = answer_images(module, self._pipeline, images, batch_size=self._batch_size)
+        found = [answer for answer in answers if isinstance(answer, Classification)]
+        return classification_report(
+            np.array([s.target.class_id for s in self._test.samples if isinstance(s.target, ClassTarget)]),
+            np.stack([answer.class_ids for answer in found]),
+            np.stack([answer.scores for answer in found]),
+            len(self._train.labels),
+        )
 
     def _labelled(self, data: Dataset, index: int) -> tuple[ByteArray, int]:
         sample = data.samples[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,13 +113,13 @@ class DetectionTask:
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """Average precision as COCO defines it, at the head's own limit of detections an image."""
-        boxed = [self._boxed(self._test, i) for i in range(len(self._test))]
+        images = (self._boxed(self._test, i)[0] for i in range(len(self._test)))
         found = [
             FoundBoxes(answer.boxes, answer.scores, answer.class_ids)
-            for answer in self._answers(module, [image for image, _ in boxed], SCORE_FLOOR)
+            for answer in self._answers(module, images, SCORE_FLOOR)
         ]
         report = detection_report(
-            [target for _, target in boxed],
+            [sample.target for sample in self._test.samples if isinstance(sample.target, BoxesTarget)],
             found,
             len(self._train.labels),
             max_detections=self._head.max_detections,
@@ -133,7 +133,7 @@ class DetectionTask:
         return {"predictions": contact_sheet(tiles, columns=min(_COLUMNS, len(tiles)), side=_SIDE)}
 
     def _answers(
-        self, module: nn.Module, images: Sequence[ByteArray], score_threshold: float | None
+        self, module: nn.Module, images: Iterable[ByteArray], score_threshold: float | None
     ) -> list[Detections]:
         options = PredictOptions(score_threshold=score_threshold)
         answers = answer_images(module, self._pipeline, images, options=options, batch_size=self._batch_size)

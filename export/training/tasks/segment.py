@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -58,8 +58,8 @@ class SegmentationTask:
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[AnyArray, AnyArray]:
         """A row ``(C, H, W)`` float32 and its class map ``(H, W)`` uint8."""
-        image, class_map = self._masked(self._train, index)
-        scene = augment(Scene(image=image, mask=class_map), self._augmentation, rng)
+        scene = Scene(image=self._image_of(self._train, index), mask=self._truth(self._train, index))
+        scene = augment(scene, self._augmentation, rng)
         assert scene.mask is not None, "augmentation keeps the mask"
         row, affine = preprocess(scene.image, self._image)
         return row, mask_to_row(scene.mask, affine)
@@ -84,28 +84,31 @@ class SegmentationTask:
 
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         """IoU, Dice and pixel accuracy at the images' own sizes, pixels of all images counted together."""
-        masked = [self._masked(self._test, i) for i in range(len(self._test))]
-        answers = self._answers(module, [image for image, _ in masked])
+        images = (self._image_of(self._test, i) for i in range(len(self._test)))
         confusions = [
-            pixel_confusion(truth, answer.class_map, len(self._train.labels), ignored=IGNORED)
-            for (_, truth), answer in zip(masked, answers, strict=True)
+            pixel_confusion(self._truth(self._test, i), answer.class_map, len(self._train.labels), ignored=IGNORED)
+            for i, answer in enumerate(self._answers(module, images))
         ]
         return segmentation_report(confusions).headline()
 
     def pictures(self, module: nn.Module) -> Mapping[str, ByteArray]:
         """Held-out images with the masks that a caller would get, the true ones beside them."""
-        masked = [self._masked(self._test, i) for i in range(min(_SHOWN, len(self._test)))]
+        images = [self._image_of(self._test, i) for i in range(min(_SHOWN, len(self._test)))]
         tiles = []
-        for (image, truth), answer in zip(masked, self._answers(module, [one for one, _ in masked]), strict=True):
+        for i, answer in enumerate(self._answers(module, images)):
+            truth, image = self._truth(self._test, i), images[i]
             shown = np.where(truth == IGNORED, 0, truth).astype(answer.class_map.dtype)
             tiles += [draw(image, answer), draw(image, SegmentationMap(shown, None, self._train.labels))]
         return {"predictions": contact_sheet(tiles, columns=_COLUMNS, side=_SIDE)}
 
-    def _answers(self, module: nn.Module, images: Sequence[ByteArray]) -> list[SegmentationMap]:
+    def _answers(self, module: nn.Module, images: Iterable[ByteArray]) -> Iterator[SegmentationMap]:
         answers = answer_images(module, self._pipeline, images, batch_size=self._batch_size)
-        return [answer for answer in answers if isinstance(answer, SegmentationMap)]
+        return (answer for answer in answers if isinstance(answer, SegmentationMap))
 
-    def _masked(self, data: Dataset, index: int) -> tuple[ByteArray, AnyArray]:
-        sample = data.samples[index]
-        assert isinstance(sample.target, MaskTarget), "the reader gives one type of target"
-        return self._reader.read(sample.path), sample.target.class_map()
+    def _image_of(self, data: Dataset, index: int) -> ByteArray:
+        return self._reader.read(data.samples[index].path)
+
+    def _truth(self, data: Dataset, index: int) -> AnyArray:
+        target = data.samples[index].target
+        assert isinstance(target, MaskTarget), "the reader gives one type of target"
+        return target.class_map()
