@@ -17,6 +17,8 @@ from pipelines.manifest import NAME_PATTERN, first_problem
 from pipelines.specs import Count, ImageSpec, Positive, Probability, Spec
 
 NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+Memory: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+"""Share of a running mean that goes on; at 1 nothing new would ever come in."""
 
 
 class Sgd(Spec):
@@ -53,7 +55,7 @@ class Adam(Spec):
 
     kind: Literal["adam"] = "adam"
     learning_rate: Positive = 1e-3
-    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    betas: tuple[Memory, Memory] = (0.9, 0.999)
     weight_decay: NotNegative = 0.0
 
 
@@ -62,7 +64,7 @@ class AdamW(Spec):
 
     kind: Literal["adamw"] = "adamw"
     learning_rate: Positive = 1e-3
-    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    betas: tuple[Memory, Memory] = (0.9, 0.999)
     weight_decay: NotNegative = 0.05
 
 

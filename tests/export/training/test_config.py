@@ -66,6 +66,14 @@ def test_an_error_names_its_key(tmp_path: Path, change: tuple[str, str], problem
     assert "run.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+@pytest.mark.parametrize(("betas", "place"), [("[1.0, 0.999]", 0), ("[0.9, 1.0]", 1)])
+def test_a_memory_that_takes_in_nothing_new_is_refused(tmp_path: Path, kind: str, betas: str, place: int) -> None:
+    text = GOOD.replace('kind = "sgd"', f'kind = "{kind}"').replace("learning_rate = 0.1", f"betas = {betas}")
+    with pytest.raises(RecipeError, match=rf"optimizer\.betas\[{place}\]: .*less than 1 \(got 1\.0\)"):
+        read(tmp_path, text)
+
+
 @pytest.mark.parametrize("text", ["name = ", "name = 'a\n"])
 def test_what_is_no_toml_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecipeError, match="is not TOML"):
