@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,37 +43,53 @@ def train(
         import torchvision  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"install 'ocella[export]' to train (no {error.name})") from error
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     from export.training.progress import progress
     from export.training.run import run
 
-    config, training_data = gather(recipe, data, smoke=smoke)
+    # Each device is a process that runs this command; what they all do is said by the first.
+    say = rank_zero_only(typer.echo)
+    config, training_data = gather(recipe, data, smoke=smoke, say=say)
     folder = out or RUNS / (f"{config.name}-smoke" if smoke else config.name)
-    command = f"ocella train {recipe}"
-    with progress(typer.echo) as shown:
-        outcome = run(
-            config, training_data, out=folder, resume=resume, source=f"{config.source}; `{command}`", progress=shown
-        )
+    source = f"{config.source}; `{_command(recipe, smoke=smoke)}`"
+    with progress(say) as shown:
+        outcome = run(config, training_data, out=folder, resume=resume, source=source, progress=shown)
     best = "  ".join(f"{name} {value:.4f}" for name, value in outcome.metrics.items())
-    typer.echo(f"epoch {outcome.kept_epoch} was kept: {best}")
-    typer.echo(f"held out: {training_data.split}")
-    typer.echo(f"{folder / 'model.pt'} ({torch.__version__}); `ocella export {folder}` makes a package of it")
+    say(f"epoch {outcome.kept_epoch} was kept: {best}")
+    say(f"held out: {training_data.split}")
+    say(f"{folder / 'model.pt'} ({torch.__version__}); `ocella export {folder}` makes a package of it")
 
 
-def gather(recipe: str, data: Path | None, *, smoke: bool) -> tuple[TrainConfig, TrainingData]:
-    """The config and the data of a recipe's name or of a TOML file; raises RecipeError, DatasetError, DownloadError."""
+def _command(recipe: str, *, smoke: bool) -> str:
+    """What a manifest says that the weights came from: of a config its name alone, since paths are private."""
+    return f"ocella train {Path(recipe).name}" + (" --smoke" if smoke else "")
+
+
+def gather(
+    recipe: str, data: Path | None, *, smoke: bool, say: Callable[[str], None]
+) -> tuple[TrainConfig, TrainingData]:
+    """The config and the data of a recipe's name or of a TOML file; ``say`` is told what was read.
+
+    Raises:
+        RecipeError: there is no such recipe, or the config is wrong.
+        DatasetError: its data cannot be read.
+        DownloadError: they cannot be fetched.
+    """
     from export.cli import cache_root
     from export.training.config import read_config
     from export.training.recipes import RECIPES
-    from export.training.sources import config_data, recipe_config, recipe_data, smoke_config
+    from export.training.smoke import smoke_config
+    from export.training.sources import config_data, recipe_config, recipe_data
 
-    def say(line: str) -> None:
-        typer.echo(f"  {line}")
+    def report(line: str) -> None:
+        say(f"  {line}")
 
     if recipe in RECIPES:
         chosen = RECIPES[recipe]
         root = data or cache_root(None).parent / "data"
-        found = recipe_data(chosen, root, smoke=smoke, report=say)
-        return recipe_config(chosen, root, smoke=smoke, report=say), found
+        found = recipe_data(chosen, root, smoke=smoke, report=report)
+        return recipe_config(chosen, root, smoke=smoke, report=report), found
     path = Path(recipe)
     if not path.suffix and not path.exists():
         close = difflib.get_close_matches(recipe, RECIPES, n=1)
@@ -81,4 +98,4 @@ def gather(recipe: str, data: Path | None, *, smoke: bool) -> tuple[TrainConfig,
     config = read_config(path)
     if data is None:
         raise RecipeError(f"--data must say where the images of {path} are, it was not given")
-    return (smoke_config(config) if smoke else config), config_data(config, data, smoke=smoke, report=say)
+    return (smoke_config(config) if smoke else config), config_data(config, data, smoke=smoke, report=report)

@@ -21,7 +21,10 @@ class Journal:
     """Writes each epoch's row everywhere; a context manager, since TensorBoard keeps a file open."""
 
     def __init__(self, out: Path, *, resumed_at: int, active: bool) -> None:
-        """``resumed_at``: epochs that are done; later ones that TensorBoard may have seen are taken back.
+        """``resumed_at``: epochs that are done.
+
+        TensorBoard takes back that one and later ones, of which it may have seen a part: write the rows that are known
+        first, since a run that died may not have written its last.
 
         Only one device of several is ``active``; the others write nothing.
         """
@@ -62,7 +65,7 @@ def _open_board(folder: Path, resumed_at: int) -> Any:
         warnings.simplefilter("ignore")  # deprecations inside tensorboard and what it imports.
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
+        return SummaryWriter(str(folder), purge_step=resumed_at or None)
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

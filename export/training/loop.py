@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,8 @@ def train(
     judged = ema.module if ema else module
 
     with Journal(out, resumed_at=now.epoch, active=fabric.is_global_zero) as journal:
+        if now.history:  # a run that died after its state was saved may not have written its last row.
+            journal.write(now.history)
         while now.epoch < plan.epochs and not _is_stale(now, plan):
             began = time.monotonic()
             places = epoch_places(
@@ -95,7 +97,7 @@ def train(
                     ema.update(module)
 
                 now.step += 1
-                _add(now.sums, losses, step=step)
+                _add(now.sums, _told_to_all(fabric, losses), step=step)
                 progress.step(step + 1, len(places) * plan.epochs, f"epoch {now.epoch + 1}/{plan.epochs}")
                 if plan.checkpoint_every and now.step % plan.checkpoint_every == 0 and now.step < len(places):
                     _save(fabric, out, now, config, parts)
@@ -142,13 +144,22 @@ def _mix(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
-def _add(sums: dict[str, float], losses: Mapping[str, torch.Tensor], *, step: int) -> None:
-    """Add a step's losses to the epoch's; raises RecipeError where one is NaN or infinite."""
-    for name, loss in losses.items():
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RecipeError(f"{name} must stay finite, it is {value} at step {step}: lower optimizer.learning_rate")
-        sums[name] = sums.get(name, 0.0) + value
+def _told_to_all(fabric: Fabric, losses: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
+    """Each loss on every device, so that one that fails ends all of them and leaves none waiting."""
+    own = torch.stack([loss.detach().float() for loss in losses.values()])
+    every = fabric.all_gather(own)
+    assert isinstance(every, torch.Tensor), "a tensor is gathered as a tensor"
+    return dict(zip(losses, every.reshape(-1, len(losses)).T.tolist(), strict=True))  # (devices, losses) transposed
+
+
+def _add(sums: dict[str, float], losses: Mapping[str, Sequence[float]], *, step: int) -> None:
+    """Add the means of a step's losses to the epoch's; raises RecipeError where one is NaN or infinite."""
+    for name, values in losses.items():
+        for device, value in enumerate(values):
+            if not math.isfinite(value):
+                where = f"step {step}" + (f" on device {device}" if len(values) > 1 else "")
+                raise RecipeError(f"{name} must stay finite, it is {value} at {where}: lower optimizer.learning_rate")
+        sums[name] = sums.get(name, 0.0) + sum(values) / len(values)
 
 
 def _finish_epoch(now: Progressed, steps: int, *, rate: float) -> dict[str, float | int]:

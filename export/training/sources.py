@@ -9,26 +9,36 @@ import cv2
 import numpy as np
 
 from export.data.collect import ReadOptions
-from export.data.dataset import Dataset, MaskTarget, Sample
+from export.data.dataset import Dataset, MaskTarget, Task
 from export.data.detect_format import read_dataset
 from export.data.published import fetch_published
 from export.data.summary import summary
-from export.training.config import DataSpec, TrainConfig
+from export.training.config import TrainConfig
+from export.training.damaged import without_damaged
 from export.training.recipes import Recipe
 from export.training.run import TrainingData
+from export.training.smoke import smoke_data
 from export.training.splitting import hold_out
 from pipelines.image import decode_image
 from pipelines.present import encode_png
 
 Report = Callable[[str], None]
-SMOKE_TRAIN, SMOKE_TEST = 64, 32
+TASK_OF_MODEL: Mapping[str, Task] = {
+    "embedding_net": "embedding",
+    "grid_detector": "detection",
+    "lenet5": "classification",
+    "torchvision_classifier": "classification",
+    "torchvision_detector": "detection",
+    "torchvision_segmenter": "segmentation",
+    "unet": "segmentation",
+}
 _SAMPLES, _SAMPLE_SIDE = 2, 640
 
 
 def recipe_data(recipe: Recipe, root: Path, *, smoke: bool, report: Report) -> TrainingData:
     """Fetch the data of a recipe into ``root`` (a set that is there undamaged is used as it is) and read them."""
     folder = fetch_published(recipe.dataset, root, report=report)
-    train, test = _read(recipe.config.data, folder, report)
+    train, test = _read(recipe.config, folder, report)
     return TrainingData(
         train=recipe.smoke_train(train) if smoke else train,
         test=test,
@@ -47,46 +57,38 @@ def recipe_config(recipe: Recipe, root: Path, *, smoke: bool, report: Report) ->
 
 def config_data(config: TrainConfig, root: Path, *, smoke: bool, report: Report) -> TrainingData:
     """Read a user's data as the config says; the held-out images are its ``test``, or drawn by the seed."""
-    train, test = _read(config.data, root, report, seed=config.seed)
+    train, test = _read(config, root, report)
     split = f"{config.data.test} ({len(test)} images)" if config.data.test else _drawn(config, train, test)
     if smoke:
-        train, test = train.subset(_spread(train, SMOKE_TRAIN)), test.subset(_spread(test, SMOKE_TEST))
+        train, test = smoke_data(config, train, test)
     return TrainingData(train=train, test=test, split=split, samples=_golden_samples(test))
 
 
-def smoke_config(config: TrainConfig) -> TrainConfig:
-    """One epoch of a config."""
-    changes = {"epochs": 1, "evaluate_every": 1, "checkpoint_every": None, "patience": None}
-    schedule = config.schedule.model_copy(update={"warmup_epochs": 0.0})
-    return config.model_copy(update={"loop": config.loop.model_copy(update=changes), "schedule": schedule})
-
-
-def _read(spec: DataSpec, root: Path, report: Report, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-    options = ReadOptions(on_error=spec.on_error)
-    train = read_dataset(root / spec.train, format_=spec.format, options=options)
-    for line in summary(train):
-        report(line)
+def _read(config: TrainConfig, root: Path, report: Report) -> tuple[Dataset, Dataset]:
+    spec = config.data
+    train = _read_one(config, root / spec.train, ReadOptions(on_error=spec.on_error), report)
     if spec.test is None:
-        return hold_out(train, spec.test_fraction, seed=seed)
+        return hold_out(train, spec.test_fraction, seed=config.seed)
     # The classes of training, so that both count them alike; people held out are others than those trained on.
     labels = None if train.task == "embedding" else train.labels
     first = train.samples[0].target
     values = first.values if isinstance(first, MaskTarget) else None
     same = ReadOptions(on_error=spec.on_error, labels=labels, mask_values=values)
-    test = read_dataset(root / spec.test, format_=spec.format, options=same)
-    for line in summary(test):
+    return train, _read_one(config, root / spec.test, same, report)
+
+
+def _read_one(config: TrainConfig, path: Path, options: ReadOptions, report: Report) -> Dataset:
+    data = read_dataset(path, format_=config.data.format, task=TASK_OF_MODEL[config.model.kind], options=options)
+    if options.on_error == "skip":
+        data = without_damaged(data)
+    for line in summary(data):
         report(line)
-    return train, test
+    return data
 
 
 def _drawn(config: TrainConfig, train: Dataset, test: Dataset) -> str:
     total = len(train) + len(test)
     return f"{len(test)} of {total} images, held out by seed {config.seed}"
-
-
-def _spread(data: Dataset, count: int) -> tuple[Sample, ...]:
-    places = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    return tuple(data.samples[i] for i in places.tolist())
 
 
 def _golden_samples(test: Dataset) -> Mapping[str, bytes]:

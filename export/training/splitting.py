@@ -13,16 +13,17 @@ from pipelines.errors import RecipeError
 def hold_out(data: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
     """Split into training and held-out images at random, the same for the same seed.
 
-    Of each class so many are held out, at least one; people are held out whole, since verification is about people who
-    were never seen; boxes and masks are split by image.
+    Of each class so many are held out, at least one; people are held out whole, at least two, since verification is
+    about people who were never seen, and tells two apart; boxes and masks are split by image.
 
     Raises:
         RecipeError: a side would be empty, or a class has a single image.
     """
     rng = np.random.default_rng(seed)
     if data.task == "embedding":
-        people = rng.permutation(len(data.labels))
-        unseen = set(people[: max(1, round(fraction * len(people)))].tolist())
+        people = rng.permutation(sorted({_group(sample) for sample in data.samples}))
+        # One person alone makes no pair of two people, and no rate of false accepts.
+        unseen = set(people[: max(2, round(fraction * len(people)))].tolist())
         held = [i for i, sample in enumerate(data.samples) if _group(sample) in unseen]
     else:
         groups: dict[int, list[int]] = defaultdict(list)

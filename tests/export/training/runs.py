@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,14 @@ def write_yolo_squares(root: Path, *, count: int = 6) -> Path:
         (root / "labels" / f"{i}.txt").write_text("\n".join(lines))
     (root / "classes.txt").write_text("red\ngreen\n")
     return root
+
+
+def damage_pixels(path: Path) -> Path:
+    """Spoil the compressed pixels of a PNG; its header, and the lengths and sums of its chunks are whole."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"IDAT") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big")
+    data[start : start + length] = bytes(length)
+    data[start + length : start + length + 4] = zlib.crc32(data[start - 4 : start + length]).to_bytes(4, "big")
+    path.write_bytes(bytes(data))
+    return path

@@ -111,8 +111,29 @@ def test_the_digits_recipe_gives_its_published_figure(tmp_path: Path) -> None:
     assert load_trained(out).metrics["top1"].value >= 0.985
 
 
+# Sums run in another order on another CPU, which moves some of 450 genuine pairs of faces (0.902 seen; 10 are 0.022).
 @pytest.mark.slow
-def test_the_trees_recipe_runs_on_its_downloaded_photos(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "metric", "least"), [("nuclei", "foreground_iou", 0.80), ("orl-faces", "tar_at_far_1e-2", 0.88)]
+)
+def test_a_recipe_of_downloaded_data_gives_its_figure(name: str, metric: str, least: float, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert ocella.main(["train", "trees", "--smoke", "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
-    assert {"ap50", "ap"} <= load_trained(out).metrics.keys()
+    assert ocella.main(["train", name, "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
+    assert load_trained(out).metrics[metric].value >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "metric"), [("nuclei", "miou"), ("orl-faces", "auc"), ("trees", "ap50")])
+def test_a_recipe_runs_on_its_downloaded_data(name: str, metric: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert ocella.main(["train", name, "--smoke", "--data", str(tmp_path / "data"), "--out", str(out)]) == 0
+    assert metric in load_trained(out).metrics
+    assert load_trained(out).source.endswith(f"`ocella train {name} --smoke`")
+
+
+def test_a_model_says_the_command_that_made_it_without_folders(tmp_path: Path) -> None:
+    data, out = write_digit_like(tmp_path / "data"), tmp_path / "run"
+    words = ["train", config(tmp_path, CLASSIFY), "--smoke", "--data", str(data), "--out", str(out)]
+    assert ocella.main(words) == 0
+    assert load_trained(out).source == "not stated; `ocella train run.toml --smoke`"
+    assert {path.stem for path in (out / "pictures").iterdir()} == {"predictions", "confusion"}

@@ -112,6 +112,15 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     assert again == first
 
 
+def test_a_row_that_was_not_written_is_there_after_a_resume(tmp_path: Path) -> None:
+    run(tmp_path, config())
+    journal = tmp_path / "metrics.jsonl"
+    whole = journal.read_text()
+    journal.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    run(tmp_path, config(), resume=True)
+    assert journal.read_text() == whole
+
+
 def test_resuming_with_another_config_names_the_key(tmp_path: Path) -> None:
     run(tmp_path, config())
     with pytest.raises(RecipeError, match=r"another loop\.batch_size \(4, now 8\)"):

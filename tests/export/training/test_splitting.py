@@ -12,9 +12,9 @@ from export.training.splitting import hold_out
 from pipelines.errors import RecipeError
 
 
-def data(targets: list[Target], task: Task) -> Dataset:
+def data(targets: list[Target], task: Task, *, labels: tuple[str, ...] = ("a", "b", "c", "d")) -> Dataset:
     samples = tuple(Sample(Path(f"{i}.png"), target, (8, 8)) for i, target in enumerate(targets))
-    return Dataset(format="folders", root=Path(), task=task, labels=("a", "b", "c", "d"), samples=samples)
+    return Dataset(format="folders", root=Path(), task=task, labels=labels, samples=samples)
 
 
 def test_of_each_class_the_same_share_is_held_out() -> None:
@@ -34,7 +34,14 @@ def test_the_split_follows_from_the_seed() -> None:
 def test_people_are_held_out_whole() -> None:
     train, test = hold_out(data([IdentityTarget(i % 4) for i in range(20)], "embedding"), 0.25, seed=0)
     assert not {sample.target for sample in train.samples} & {sample.target for sample in test.samples}
-    assert len(test) == 5
+    assert len({sample.target for sample in test.samples}) == 2
+
+
+@pytest.mark.parametrize("people", [3, 4, 7])
+def test_two_people_are_held_out_however_few_there_are(people: int) -> None:
+    labels = tuple(f"p{i}" for i in range(people))
+    few = data([IdentityTarget(i % people) for i in range(4 * people)], "embedding", labels=labels)
+    assert len({sample.target for sample in hold_out(few, 0.2, seed=0)[1].samples}) == 2
 
 
 def test_a_class_of_one_image_cannot_be_split() -> None:
