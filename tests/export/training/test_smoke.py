@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from export.training.smoke import smoke_data
 from tests.export.training.runs import config
 
 
-def data(targets: list[Target], task: Task) -> Dataset:
+def data(targets: Sequence[Target], task: Task) -> Dataset:
     samples = tuple(Sample(Path(f"{i}.png"), target, (8, 8)) for i, target in enumerate(targets))
     return Dataset(format="folders", root=Path(), task=task, labels=("a",), samples=samples)
 
@@ -27,7 +29,7 @@ def of_people(people: int, *, images_each: int) -> Dataset:
     return data([IdentityTarget(i // images_each) for i in range(people * images_each)], "embedding")
 
 
-def embedder(**over: object) -> TrainConfig:
+def embedder(**over: Any) -> TrainConfig:
     return config(model=EmbeddingNet(**over))
 
 
