@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from export.training.splitting import hold_out
 from pipelines.errors import RecipeError
 
 
-def data(targets: list[Target], task: Task, *, labels: tuple[str, ...] = ("a", "b", "c", "d")) -> Dataset:
+def data(targets: Sequence[Target], task: Task, *, labels: tuple[str, ...] = ("a", "b", "c", "d")) -> Dataset:
     samples = tuple(Sample(Path(f"{i}.png"), target, (8, 8)) for i, target in enumerate(targets))
     return Dataset(format="folders", root=Path(), task=task, labels=labels, samples=samples)
 
