@@ -171,7 +171,6 @@ class HttpServer:
             http=limited_protocol(connections, headers_s=headers_s),
             lifespan="off",
             log_config=None,
-            log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=STOP_S,
             ws="none",

@@ -25,7 +25,7 @@ _ASK_S = 2.0
 _RESTART_S, _LONGEST_RESTART_S = 0.5, 30.0
 # What the supervisor itself counts, in the form in which its processes tell it of theirs.
 _ONE_RESTART = "# TYPE ocella_process_restarts_total counter\nocella_process_restarts_total 1.0\n"
-_KILL_S = 10.0  # beyond the grace: for a process that does not even stop
+_KILL_S = 20.0  # beyond the grace: for a process that does not even stop; one that stops needs up to 19 s
 _log = logging.getLogger(__name__)
 
 
