@@ -1,4 +1,4 @@
-"""Searching a gallery's vectors: exactly over half of their bytes, or by an HNSW graph whose loss is measured."""
+"""Searching a gallery's vectors: exactly over a quarter of their bytes, or by an HNSW graph whose loss is measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.distances import cosine_similarity, unit_rows
 from pipelines.types import FloatArray
-from serving.gallery.halves import Candidates, Halves, load_faiss
+from serving.gallery.coarse import Candidates, CoarseCopies, load_faiss
 
 _BLOCK = 65_536  # rows in float64 at once
 _FEWEST = 64  # candidates of the first pass
@@ -46,7 +46,7 @@ class Hit:
 class Index:
     """Vectors of owners, held in memory; one thread at a time.
 
-    Exact search reads bfloat16 copies, half of the bytes, and computes the best of these again in float64. How far a
+    Exact search reads 8-bit copies, a quarter of the bytes, and computes the best of these again in float64. How far a
     copy is from what it stands for is known, so it is known when no other vector can be better; until then more are
     computed. The answers are those of comparing every vector.
 
@@ -62,7 +62,7 @@ class Index:
         self._owners = np.empty(0, np.int64)
         self._count = 0
         self._people: set[int] = set()
-        self._halves = Halves(self._dim)
+        self._coarse = CoarseCopies(self._dim)
         self._graph: Any = None
         self.recall: float | None = None
         self.add(vectors, owners)
@@ -85,7 +85,7 @@ class Index:
         self._owners = _grown(self._owners, self._count)
         self._vectors[start : self._count], self._owners[start : self._count] = vectors, owners
         self._people.update(owners.tolist())
-        self._halves.add(units)
+        self._coarse.add(units)
         if self._graph is not None:
             self._graph.add(units)
         elif self._policy.hnsw_above is not None and self._count > self._policy.hnsw_above:
@@ -100,7 +100,7 @@ class Index:
         if self._graph is not None:
             _, found = self._graph.search(units, wanted)
             return [self._best(probe, row[row >= 0], top_k) for probe, row in zip(probes, found, strict=True)]
-        found = self._halves.search(units, wanted)
+        found = self._coarse.search(units, wanted)
         return [self._exactly(probe, near, wanted, top_k) for probe, near in zip(probes, found, strict=True)]
 
     def scores_of(self, probe: FloatArray, owner: int) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ class Index:
             wanted *= 8
             if wanted > self._count // 8:  # then to compute all is quicker than to keep so many in order
                 return self._best(probe, np.arange(self._count), top_k)
-            (near,) = self._halves.search(unit_rows(probe[None]), wanted)
+            (near,) = self._coarse.search(unit_rows(probe[None]), wanted)
 
     def _best(self, probe: FloatArray, rows: NDArray[np.int64], top_k: int) -> list[Hit]:
         """The best owners among some rows, by cosines in float64."""

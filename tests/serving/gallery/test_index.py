@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.matching import identify
-from serving.gallery.halves import Halves
+from serving.gallery.coarse import CoarseCopies
 from serving.gallery.index import Index, SearchPolicy
 from tests.serving.gallery.conftest import directions
 
@@ -25,10 +25,11 @@ def found(index, probes, top_k):
 
 @pytest.mark.parametrize("top_k", [1, 5, 100])
 @pytest.mark.parametrize(("count", "people"), [(1, 1), (70, 3), (3000, 3000), (3000, 40)])
-def test_search_equals_comparing_every_vector(count: int, people: int, top_k: int):
-    gallery = directions(count, dim=24)
+@pytest.mark.parametrize("dim", [24, 128])
+def test_search_equals_comparing_every_vector(count: int, people: int, top_k: int, dim: int):
+    gallery = directions(count, dim=dim)
     owners = np.random.default_rng(1).integers(0, people, count)
-    probes = np.concatenate((gallery[:3], directions(4, seed=9, dim=24)))
+    probes = np.concatenate((gallery[:3], directions(4, seed=9, dim=dim)))
     index = Index(gallery, owners)
     for got, want in zip(found(index, probes, top_k), expected(probes, gallery, owners, top_k), strict=True):
         assert [owner for owner, _ in got] == [owner for owner, _ in want]
@@ -36,7 +37,7 @@ def test_search_equals_comparing_every_vector(count: int, people: int, top_k: in
         np.testing.assert_allclose([s for _, s in got], [s for _, s in want], atol=1e-12)
 
 
-def test_near_copies_that_half_the_bits_cannot_tell_apart_are_told_apart():
+def test_near_copies_that_a_quarter_of_the_bits_cannot_tell_apart_are_told_apart():
     one = directions(1, dim=64)
     gallery = (one + directions(500, seed=3, dim=64) * 1e-4).astype(np.float32)
     owners = np.arange(500)
@@ -61,11 +62,16 @@ def test_an_empty_gallery_answers_nobody():
     assert Index(directions(0), np.empty(0, np.int64)).search(directions(2, seed=1), 3) == [[], []]
 
 
-def test_the_bound_holds_for_every_vector_that_was_left_out():
-    gallery, probes = directions(5000, dim=32), directions(20, seed=2, dim=32)
-    halves = Halves(32, parts=3)
-    halves.add(gallery)
-    for probe, near in zip(probes, halves.search(probes, 10), strict=True):
+@pytest.mark.parametrize("dim", [2, 24, 32, 64, 128, 512])  # faiss takes another way where 64 divides it
+@pytest.mark.parametrize("peaked", [False, True])
+def test_the_bound_holds_for_every_vector_that_was_left_out(dim: int, peaked: bool):
+    gallery, probes = directions(5000, dim=dim), directions(20, seed=2, dim=dim)
+    if peaked:  # coordinates beyond what a copy holds
+        gallery[::7, 0] += 3
+        gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    coarse = CoarseCopies(dim, parts=3)
+    coarse.add(gallery)
+    for probe, near in zip(probes, coarse.search(probes, 10), strict=True):
         scores = gallery.astype(np.float64) @ probe
         assert np.delete(scores, near.rows).max() <= near.bound
 
