@@ -13,7 +13,7 @@ from benchmarks.soak.outcome import Outcome
 
 MIB = 1024 * 1024
 # Before, each model has not seen each shape, nor the allocator each size.
-WARM_UP_PART = 0.3
+WARM_UP_PART, WARM_UP_S = 0.3, 30.0  # of the whole, but never less: caches fill and arenas grow for half a minute
 # Memory may seem to grow by so much over what was measured: the pages of one load more or less at its ends.
 MOST_GROWTH, LEAST_TOLERANCE_BYTES = 0.03, 16 * MIB
 # What is written of a time has six digits behind the point.
@@ -97,7 +97,7 @@ def check_metrics_against_log(rows: Sequence[Row], scraped: Scraped) -> Check:
 def check_memory(seen: Sequence[tuple[float, float]]) -> Check:
     """Resident memory after the warm-up has no slope; the median of all slopes is moved by no single step."""
     end_s = seen[-1][0]
-    warm = [each for each in seen if each[0] >= WARM_UP_PART * end_s]
+    warm = [each for each in seen if each[0] >= max(WARM_UP_S, WARM_UP_PART * end_s)]
     slopes = [(b - a) / (t - s) for (s, a), (t, b) in combinations(warm, 2) if t > s]
     span_s = warm[-1][0] - warm[0][0]
     held = median(each for _, each in warm)
