@@ -97,7 +97,7 @@ def check_metrics_against_log(rows: Sequence[Row], scraped: Scraped) -> Check:
 def check_memory(seen: Sequence[tuple[float, float]]) -> Check:
     """Resident memory after the warm-up has no slope; the median of all slopes is moved by no single step."""
     end_s = seen[-1][0]
-    warm = [each for each in seen if each[0] >= max(WARM_UP_S, WARM_UP_PART * end_s)]
+    warm = [each for each in seen if each[0] >= max(min(WARM_UP_S, end_s / 2), WARM_UP_PART * end_s)]
     slopes = [(b - a) / (t - s) for (s, a), (t, b) in combinations(warm, 2) if t > s]
     span_s = warm[-1][0] - warm[0][0]
     held = median(each for _, each in warm)
