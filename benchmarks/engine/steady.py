@@ -38,7 +38,7 @@ def measure_package(
     with of_package(package, images=images, tensor=tensor, duration_s=pace.load_s) as subject:
         plan = Plan(
             messages=subject.messages,
-            loads=[Closed(one) for one in concurrencies],
+            loads=tuple(Closed(one) for one in concurrencies),
             duration_s=pace.load_s,
             rounds=pace.rounds,
             http=subject.http,
@@ -48,24 +48,21 @@ def measure_package(
 
 def cpu_figure(model: str, measured: Measured, *, goal: float) -> Figure:
     """The server's CPU time of an image at 32 concurrent, against the floor's."""
-    assert measured.floor is not None
-    value = _by_load(measured)[32].server_cpu_s / measured.floor.cpu_s
-    return Figure(f"{model}: server CPU of a JPEG / floor, 32 concurrent", value, "<=", goal)
+    name = f"{model}: server CPU of a JPEG / floor, 32 concurrent"
+    return Figure(name, _by_load(measured)[32].cpu_ratio, "<=", goal)
 
 
 def rate_figure(model: str, measured: Measured, *, goal: float, cores: int) -> Figure:
     """Images a second at 32 concurrent against the floor's, as if the generator's cores were the server's, too."""
-    assert measured.floor is not None
     load = _by_load(measured)[32]
     left = cores - load.generator_cores
-    value = load.rate / measured.floor.rate * cores / left if left > 0 else math.nan
+    value = load.rate_ratio * cores / left if left > 0 else math.nan
     return Figure(f"{model}: images/s / floor x cores / (cores - generator's), 32 concurrent", value, ">=", goal)
 
 
 def added_latency(model: str, measured: Measured) -> Figure:
     """What a server adds to a lone image."""
-    assert measured.floor is not None
-    value = (_by_load(measured)[1].p50_s - measured.floor.p50_s) * 1000
+    value = _by_load(measured)[1].added_s * 1000
     return Figure(f"{model}: added latency at 1 concurrent, p50", value, "<=", 0.6, "ms")
 
 

@@ -90,7 +90,9 @@ def bench(  # one parameter a flag
     from serving.bench.subject import of_package, on_server, read_images
 
     photos = read_images(images or image)
-    loads: list[Load] = [Open(rate, seed)] if rate else [Closed(int(word)) for word in concurrency.split(",")]
+    loads: tuple[Load, ...] = (
+        (Open(rate, seed),) if rate else tuple(Closed(int(word)) for word in concurrency.split(","))
+    )
     chosen: AbstractContextManager[Subject]
     if package is not None:
         chosen = of_package(package, images=photos, tensor=tensor, duration_s=duration)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from statistics import median
+from dataclasses import dataclass, fields, replace
+from statistics import fmean, median
 from typing import Any
 
+from serving.bench.floor import Floor
 from serving.bench.outcome import OK, PERCENTS, Outcome
 from serving.bench.scrape import Scrape
 
@@ -33,6 +34,9 @@ class Figures:
         server_cpu_s: processor time of the server for one row that got a result.
         rows_per_run: mean size of the server's batches.
         wasted: part of the inference seconds whose rows nobody waited for.
+        rate_ratio: ``rate`` against the floor's, measured right before and after; so the other two.
+        cpu_ratio: ``server_cpu_s`` against the processor time of an image of the floor.
+        added_s: ``p50_s`` beyond that of one image of the floor alone.
     """
 
     load: str
@@ -48,6 +52,9 @@ class Figures:
     server_cpu_s: float = NAN
     rows_per_run: float = NAN
     wasted: float = NAN
+    rate_ratio: float = NAN
+    cpu_ratio: float = NAN
+    added_s: float = NAN
 
     @property
     def failed(self) -> int:
@@ -78,6 +85,16 @@ def figures_of(load: str, outcome: Outcome, server: Scrape | None) -> Figures:
         late_s=late,
         generator_cores=outcome.generator_cores,
         **own,
+    )
+
+
+def beside(figures: Figures, floors: Sequence[Floor]) -> Figures:
+    """Figures of one round with their ratios to the mean of the floors around it."""
+    return replace(
+        figures,
+        rate_ratio=figures.rate / fmean(one.rate for one in floors),
+        cpu_ratio=figures.server_cpu_s / fmean(one.cpu_s for one in floors),
+        added_s=figures.p50_s - fmean(one.p50_s for one in floors),
     )
 
 

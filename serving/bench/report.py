@@ -26,7 +26,7 @@ def rows_of(every: Sequence[Figures], floor: Floor | None) -> list[tuple[str, ..
         cells = [one.load, f"{one.rate:.1f}", *map(_ms, (one.p50_s, one.p90_s, one.p95_s, one.p99_s))]
         cells += [_failures(one), f"{one.generator_cores:.2f}"]
         cells += [f"{one.server_cores:.2f}", _ms(one.server_cpu_s), f"{one.rows_per_run:.1f}"] if known else []
-        cells += [f"{one.rate / floor.rate:.3f}", f"{one.server_cpu_s / floor.cpu_s:.3f}"] if floor else []
+        cells += [f"{one.rate_ratio:.3f}", f"{one.cpu_ratio:.3f}"] if floor else []
         table.append(tuple(cells))
     return table
 

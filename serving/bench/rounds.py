@@ -1,4 +1,4 @@
-"""Rounds of loads on one server, each beside the floor of the same minute."""
+"""Rounds of loads on one server, each beside the floor of the seconds around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from serving.bench.figures import Figures, figures_of, medians
+from serving.bench.figures import Figures, beside, figures_of, medians
 from serving.bench.floor import Floor
 from serving.bench.load import CONNECTIONS, Generator, generator
 from serving.bench.messages import Messages
@@ -61,7 +61,7 @@ class Plan:
     """
 
     messages: Messages
-    loads: Sequence[Load]
+    loads: tuple[Load, ...]
     duration_s: float
     rounds: int = 1
     timeout_s: float | None = None
@@ -78,16 +78,22 @@ class Measured:
 
 
 async def measure(server: str, plan: Plan, *, floor: Callable[[], Floor] | None = None) -> Measured:
-    """Run the plan on a server; ``floor`` is measured at the start of each round."""
+    """Run the plan on a server; ``floor`` is measured before and after each load of each round.
+
+    A shared machine changes its speed by a third from one second to the next: only neighbours in time compare.
+    """
     floors: list[Floor] = []
     figures: dict[str, list[Figures]] = {load.name: [] for load in plan.loads}
     async with generator(server, connections=plan.connections) as sending:
         await sending.closed(plan.messages, concurrency=2, duration_s=WARM_UP_S)
-        for _ in range(plan.rounds):
+        if floor is not None:
+            floors.append(await asyncio.to_thread(floor))
+        for load in plan.loads * plan.rounds:
+            found = await measure_load(sending, plan, load)
             if floor is not None:
                 floors.append(await asyncio.to_thread(floor))
-            for load in plan.loads:
-                figures[load.name].append(await measure_load(sending, plan, load))
+                found = beside(found, floors[-2:])
+            figures[load.name].append(found)
     return Measured(tuple(medians(rounds) for rounds in figures.values()), median_floor(floors) if floors else None)
 
 

@@ -2,8 +2,10 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 
-from serving.bench.figures import Figures, figures_of, medians, to_json
+from serving.bench.figures import Figures, beside, figures_of, medians, to_json
+from serving.bench.floor import Floor
 from serving.bench.outcome import Outcome
 from serving.bench.scrape import Scrape
 
@@ -26,6 +28,12 @@ def test_what_a_server_does_not_tell_is_no_number():
     found = figures_of("1 concurrent", outcome, None)
     assert math.isnan(found.server_cpu_s)
     assert to_json(found)["server_cpu_s"] is None
+
+
+def test_ratios_are_against_the_mean_of_the_floors_around_a_load():
+    floors = [Floor(rate=rate, cpu_s=cpu_s, p50_s=0.02, rows=1, threads=2) for rate, cpu_s in ((10, 0.1), (30, 0.3))]
+    found = beside(figures(rate=10.0, server_cpu_s=0.3), floors)
+    assert (found.rate_ratio, found.cpu_ratio, found.added_s) == pytest.approx((0.5, 1.5, 0.08))
 
 
 def test_medians_leave_out_what_was_not_measured_and_add_codes():

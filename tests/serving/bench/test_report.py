@@ -5,8 +5,8 @@ from tests.serving.bench.test_figures import figures
 FLOOR = Floor(rate=20.0, cpu_s=0.1, p50_s=0.05, rows=8, threads=2)
 
 
-def test_ratios_are_against_the_floor():
-    head, floor, row = rows_of([figures(rate=10.0, server_cpu_s=0.15)], FLOOR)
+def test_ratios_stand_in_the_row_of_their_load():
+    head, floor, row = rows_of([figures(server_cpu_s=0.15, rate_ratio=0.5, cpu_ratio=1.5)], FLOOR)
     found = dict(zip(head, row, strict=True))
     assert (found["rate / floor"], found["CPU / floor"], found["server CPU ms"]) == ("0.500", "1.500", "150.00")
     assert floor[:3] == ("floor, 2 x 8", "20.0", "50.00")
