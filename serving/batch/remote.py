@@ -43,7 +43,6 @@ REFUSED = (UnknownModelError, UnauthenticatedError, NotAllowedError)
 AWAY = (ServiceUnavailableError, DrainingError, ModelNotReadyError)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 MOST_TIMEOUTS = 3
-_OF_SIZE = "message larger than max"  # gRPC's words; the code it shares with limits of rate
 
 
 class RemoteEngine:
@@ -92,8 +91,6 @@ class RemoteEngine:
             refusal = error.__context__
             if not isinstance(refusal, grpc.RpcError) or refusal.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise  # the model's server said so itself
-            if _OF_SIZE not in (refusal.details() or ""):  # a proxy's limit of rate
-                raise OverloadedError(str(error), retry_after_s=0.0) from error
             raise ImageTooLargeError(f"image has {len(data):,} bytes, too many for a message to the server") from error
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

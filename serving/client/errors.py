@@ -49,18 +49,19 @@ BY_REASON: Mapping[str, type[OcellaError]] = {
     "UnknownModelError": UnknownModelError,
     "UnknownPersonError": UnknownPersonError,
 }
-# By code, where gRPC itself or a proxy refused. gRPC says RESOURCE_EXHAUSTED for a message above its size limit.
+# By code, where gRPC itself or a proxy refused; of RESOURCE_EXHAUSTED see ``_exhausted``.
 BY_CODE: Mapping[grpc.StatusCode, type[OcellaError]] = {
     grpc.StatusCode.CANCELLED: ServiceUnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: UnknownModelError,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowedError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ImageTooLargeError,
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.UNAVAILABLE: ServiceUnavailableError,
 }
 OVERLOADED = "OverloadedError"
+# How every implementation of gRPC says that a message (core, Go; Java) or metadata (core) are above a limit of size.
+_MESSAGE_TOO_LARGE, _METADATA_TOO_LARGE = ("larger than max", "exceeds maximum size"), "metadata size exceeds"
 
 
 def error_of_call(error: grpc.RpcError, address: str) -> OcellaError:
@@ -70,8 +71,8 @@ def error_of_call(error: grpc.RpcError, address: str) -> OcellaError:
     if reason:
         return _by_reason(reason, details, retry_after_s)
     message = f"{address}: {code.name}: {details}" if details else f"{address}: {code.name}"
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after_s:  # a proxy's refusal that says when to come again
-        return OverloadedError(message, retry_after_s=retry_after_s)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _exhausted(message, details, retry_after_s)
     return BY_CODE.get(code, ServerFaultError)(message)
 
 
@@ -84,6 +85,15 @@ def _by_reason(reason: str, message: str, retry_after_s: float) -> OcellaError:
     if reason == OVERLOADED:
         return OverloadedError(message, retry_after_s=retry_after_s)
     return BY_REASON.get(reason, ServerFaultError)(message)
+
+
+def _exhausted(message: str, details: str, retry_after_s: float) -> OcellaError:
+    """What gRPC or a proxy ran out of: a limit of size, which it names, or else room."""
+    if any(words in details for words in _MESSAGE_TOO_LARGE):
+        return ImageTooLargeError(message)
+    if _METADATA_TOO_LARGE in details:
+        return InvalidRequestError(message)
+    return OverloadedError(message, retry_after_s=retry_after_s)
 
 
 def _details(error: grpc.RpcError) -> tuple[str, float]:

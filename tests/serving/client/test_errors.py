@@ -4,6 +4,7 @@ import pytest
 from pipelines.errors import (
     DeadlineExceededError,
     ImageTooLargeError,
+    InvalidRequestError,
     NotAllowedError,
     OverloadedError,
     ServerFaultError,
@@ -68,7 +69,7 @@ def test_an_internal_error_comes_back_as_the_servers_fault():
         (grpc.StatusCode.CANCELLED, ServiceUnavailableError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceededError),
         (grpc.StatusCode.NOT_FOUND, UnknownModelError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, ImageTooLargeError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, OverloadedError),
         (grpc.StatusCode.UNAUTHENTICATED, UnauthenticatedError),
         (grpc.StatusCode.PERMISSION_DENIED, NotAllowedError),
         (grpc.StatusCode.UNIMPLEMENTED, ServerFaultError),
@@ -79,6 +80,20 @@ def test_a_refusal_by_grpc_itself_names_the_address_and_the_code(code: grpc.Stat
     back = error_of_call(Refusal(code, "said grpc"), "host:1")
     assert type(back) is error
     assert str(back) == f"host:1: {code.name}: said grpc"
+
+
+@pytest.mark.parametrize(
+    ("details", "error"),
+    [
+        ("SERVER: Received message larger than max (5 vs. 4)", ImageTooLargeError),
+        ("grpc: received message larger than max (5 vs. 4)", ImageTooLargeError),
+        ("gRPC message exceeds maximum size 4: 5", ImageTooLargeError),
+        ("received initial metadata size exceeds hard limit (5 vs. 4)", InvalidRequestError),
+        ("", OverloadedError),
+    ],
+)
+def test_resource_exhausted_names_what_was_exhausted(details: str, error: type[Exception]):
+    assert type(error_of_call(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, details), "host:1")) is error
 
 
 def test_the_details_of_another_service_are_not_taken_for_ours():

@@ -7,7 +7,6 @@ from pipelines.errors import (
     DeadlineExceededError,
     DrainingError,
     ImageDecodeError,
-    ImageTooLargeError,
     InvalidRequestError,
     ModelNotReadyError,
     OcellaError,
@@ -28,6 +27,7 @@ PASSING = [
     ModelNotReadyError("loading"),
     OverloadedError("full", retry_after_s=0.001),
     grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
 ]
 LASTING = [
     (DeadlineExceededError("late"), DeadlineExceededError),
@@ -37,7 +37,6 @@ LASTING = [
     (UnknownModelError("no"), UnknownModelError),
     (grpc.StatusCode.INTERNAL, ServerFaultError),
     (grpc.StatusCode.CANCELLED, ServiceUnavailableError),
-    (grpc.StatusCode.RESOURCE_EXHAUSTED, ImageTooLargeError),  # gRPC's own: the message is too large
 ]
 
 
