@@ -20,7 +20,7 @@ SPREAD = 0.25
 class Retry:
     """How often and how soon; only what the server has refused, or never got, is tried again.
 
-    That is UNAVAILABLE, and RESOURCE_EXHAUSTED that is for want of room, not of a limit of size. A pause that does not fit
+    That is UNAVAILABLE, and RESOURCE_EXHAUSTED for want of room, not by a limit of size. A pause that does not fit
     the call's deadline is not begun: the refusal is raised at once. Streams are never begun again.
 
     Attributes:
