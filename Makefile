@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := run
-.PHONY: install protos lint test coverage test-all bench serve run image audit
+.PHONY: install protos lint test coverage test-all test-gpu bench serve run image audit
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
@@ -75,6 +75,10 @@ coverage: $(STAMPS)/$(RUNTIME)-dev
 # Tests against a real Prometheus and docker-compose are skipped without: apt-get install prometheus docker-compose
 test-all: $(STAMPS)/$(RUNTIME)-dev
 	$(BIN)/python -m pytest $(PYTEST)
+
+# On a machine with a CUDA device; elsewhere each says why it is skipped.
+test-gpu: $(STAMPS)/$(RUNTIME)-dev
+	$(BIN)/python -m pytest tests/gpu $(PYTEST)
 
 bench: $(STAMPS)/$(RUNTIME)-dev
 	@for benchmark in $(filter-out __init__,$(basename $(notdir $(sort $(wildcard benchmarks/*.py))))); do \

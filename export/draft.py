@@ -13,6 +13,7 @@ from export.tolerance import float16_tolerance
 from export.trace import EXPORTERS, OPSET
 from pipelines.errors import RecipeError
 from pipelines.manifest import Provenance
+from pipelines.session import ONNXRUNTIME_VERSION
 from pipelines.specs import DetectionHead, Head
 
 INPUT = "pixels"
@@ -75,4 +76,6 @@ def channels_of(subject: Subject) -> int:
 def _tools() -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy")}
+    # onnxruntime's own word: on a GPU its distribution has another name.
+    tools = {name: version(name) for name in ("torch", "torchvision", "onnx", "onnxscript", "numpy")}
+    return {**tools, "onnxruntime": ONNXRUNTIME_VERSION}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -64,8 +65,9 @@ def export_subject(
     """Export a module until a graph passes the gate; raises RecipeError only where nothing can be tried at all.
 
     Free sides are tried first where the module has them, then the recipe's own size. The module is put in eval mode,
-    and random weights are scaled in place.
+    and random weights are scaled in place; one that sits on a GPU is left there as it is, and a copy is exported.
     """
+    subject = _on_cpu(subject)
     images = decoded_samples(subject)
     rows_hw = [subject.row_hw(image.shape[:2]) for image in images]
     draft = draft_of(subject, choices)
@@ -108,6 +110,13 @@ def export_subject(
                 draft = _with_opset(draft, opset_of(model))
                 return Exported(model, draft, plan, tuple(reports), rewrites, verdict.expected)
     return Exported(None, draft, plan, tuple(reports), {}, ())
+
+
+def _on_cpu(subject: Subject) -> Subject:
+    """The subject with its weights where the gate's inputs are, and where float32 is float32."""
+    if all(value.device.type == "cpu" for value in subject.module.state_dict().values()):
+        return subject
+    return replace(subject, module=copy.deepcopy(subject.module).to("cpu"))
 
 
 def _least_compared(subject: Subject, row_hw: tuple[int, int]) -> int:

@@ -14,7 +14,8 @@ from pipelines.external_data import external_files
 from pipelines.golden import GoldenReport, replay
 from pipelines.golden_cascade import replay_cascade
 from pipelines.manifest import GRAPH_FILE, MANIFEST_FILE, CascadeManifest, Manifest, ModelManifest, read_manifest
-from pipelines.session import GraphSession, OnnxSession, SessionOptions
+from pipelines.session import GraphSession, SessionOptions
+from pipelines.shaped_session import open_session
 from pipelines.specs import Member, TensorSpec
 from pipelines.tasks import CascadePipeline, CascadeSessions, Pipeline, build_pipeline
 
@@ -183,7 +184,7 @@ def _load_model(
     check_files(folder, manifest)
     check_external_data(folder / GRAPH_FILE, manifest)
     pipeline = build_pipeline(manifest)
-    session = OnnxSession(folder / GRAPH_FILE, options, outputs=manifest.head.output_names)
+    session = open_session(folder / GRAPH_FILE, options, outputs=manifest.head.output_names)
     try:
         check_graph(manifest, session.inputs, session.graph_outputs)
         report = replay(manifest, folder, pipeline, session) if replay_golden else None

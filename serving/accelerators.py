@@ -17,17 +17,20 @@ class Cuda(Spec):
 
     Attributes:
         device_id: which GPU.
-        memory_limit_mb: MiB of its memory that this model's arena may hold; null: no limit.
+        memory_limit_mb: MiB of its memory that the arena of each of this model's ``shapes`` may hold; null: no limit.
         conv_search: how cuDNN chooses its convolutions; ``EXHAUSTIVE`` tries all at the first run of each shape.
-        tf32: let float32 products lose 13 of their 23 bits; null: as onnxruntime has it, on.
+        tf32: let float32 products lose 13 of their 23 bits, which is twice as fast; golden samples may refuse it.
         nhwc: run convolutions with channels last.
+        shapes: of batches that are kept ready, each by a session with its own copy of the weights; see
+            ``pipelines.shaped_session``.
     """
 
     device_id: DeviceId = 0
     memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
-    conv_search: Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"] = "EXHAUSTIVE"
-    tf32: bool | None = None
+    conv_search: Literal["EXHAUSTIVE", "HEURISTIC", "DEFAULT"] = "HEURISTIC"
+    tf32: bool = False
     nhwc: bool = False
+    shapes: Annotated[int, Field(ge=1, le=256)] = 8
 
 
 class TensorRt(Spec):

@@ -22,7 +22,7 @@ from serving.executor import Executor
 from serving.metrics import ModelMeter
 from serving.pixels import Answer, Finished, Prepared, Timings
 from serving.rows import PartOutputs, Rows, first_rows
-from serving.served import ServedModel, rows_per_run
+from serving.served import ServedModel, rows_for
 from serving.threads import Threads
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class ServedCascade(ServedModel):
         row_s = loaded.second.golden.row_s if loaded.second.golden else None
         policy = replace(
             self.policy,
-            max_size=fixed if isinstance(fixed, int) else deploy.batching.max_size or rows_per_run(row_s),
+            max_size=fixed if isinstance(fixed, int) else deploy.batching.max_size or rows_for(session, row_s),
             max_queue=images * most,
         )
         self._second_executor = Executor(session, slots=policy.slots, name=f"{self.name}-{self.version}-second")

@@ -11,6 +11,7 @@ from serving.deploy import Runtime
 from serving.repository import Candidate
 
 CPU = "CPUExecutionProvider"
+RUNS_ON_DEVICE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +31,19 @@ class ModelPlan:
 
 def plan_model(runtime: Runtime, *, cores: int) -> ModelPlan:
     """Plan one model on so many cores; what ``deploy.toml`` says holds."""
-    runs, intra = runtime.instances or cores, runtime.intra_op_threads
+    on_cpu, intra = runtime.providers[0] == CPU, runtime.intra_op_threads
+    runs = runtime.instances or (cores if on_cpu else RUNS_ON_DEVICE)
     reasons = [
         "deploy.toml says so"
         if runtime.instances
-        else "one for each core: under load more than one run on all of them carries",
+        else "one for each core: under load more than one run on all of them carries"
+        if on_cpu
+        else "on a GPU: one computes while the other copies; with more of them batches are smaller",
         "more than one shortens a lone run and costs throughput under load; deploy.toml says so"
         if intra > 1
         else "one, so that runs do not wait for each other and a batch equals its rows alone to the bit",
     ]
-    if runtime.providers[0] == CPU and runs * intra > cores:
+    if on_cpu and runs * intra > cores:
         reasons.append(f"{runs} runs of {intra} threads are more than the {cores} cores: they will share them")
     return ModelPlan(runs=runs, intra_op_threads=intra, reasons=tuple(reasons))
 

@@ -26,7 +26,7 @@ class Batching(Spec):
     """How rows of concurrent requests are run together.
 
     Attributes:
-        max_size: most rows in one run; null: as many as fit its time, see ``serving.served.rows_per_run``.
+        max_size: most rows in one run; null: as many as fit its time, see ``serving.served.rows_for``.
         max_delay_ms: longest time that a row waits for others; 0: rows leave as soon as a run is free.
         max_queue: requests that may be inside the server beyond those that can run; one more is refused.
         max_queue_bytes: of encoded images and tensors that may be inside; a lone request may bring more.
@@ -45,7 +45,7 @@ class Runtime(Spec):
         providers: execution providers, most wanted first.
         require: refuse to load where the first provider is not the one that would run; else the next one that can
             runs, which the log, ``model_info`` and ``DescribeModel`` say.
-        instances: concurrent runs; null: one for each usable core.
+        instances: concurrent runs; null: one for each usable core, two on a GPU.
         intra_op_threads: threads inside one run.
         arena: keep freed memory for the next run.
         shrink_arena: after 10 s without a request give what runs took back to the process (CPU alone).

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pipelines.errors import RunTerminatedError
 from pipelines.session import GraphSession, RunControl
 from pipelines.types import AnyArray
-from serving.rows import Rows, join_feeds, part_outputs, wanted_outputs
+from serving.rows import Join, Rows, join_arrays, join_feeds, part_outputs, wanted_outputs
 from serving.threads import Threads
 
 T = TypeVar("T")
@@ -36,6 +36,8 @@ class Executor:
         """``shrinks``: ``shrink`` will be called; the latest rows are kept for it."""
         self.slots = slots
         self._session = session
+        # Where copies to a device are worth it the session has memory of its own for batches.
+        self._join: Join = getattr(session, "join", join_arrays)
         self._shrinks = shrinks
         self._latest: Rows | None = None
         self._threads = Threads(slots, name=f"run-{name}")
@@ -57,7 +59,7 @@ class Executor:
             raise RunTerminatedError("the run did not begin: nobody waited for it any more")
         if self._shrinks:
             self._latest = parts[0]
-        feeds, names = join_feeds(parts), wanted_outputs(parts)
+        feeds, names = join_feeds(parts, self._join), wanted_outputs(parts)
         start = time.monotonic()
         try:
             outputs = self._session.run(feeds, outputs=names, control=run)

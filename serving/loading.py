@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.errors import GoldenMismatchError, OcellaError
 from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
+from pipelines.shaped_session import batch_sizes
 from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
@@ -205,10 +206,14 @@ def _reason(candidate: Candidate, error: Exception) -> str:
 
 
 def warm_up(entry: Entry, runs: int) -> None:
-    """Run full batches of the first golden sample; raises whatever the session raises."""
-    if not runs:
+    """Run the first golden sample: each size of batch whose first run is slow, once, then full batches.
+
+    Raises whatever the session raises.
+    """
+    most = entry.served.policy.max_size
+    sizes = (*batch_sizes(entry.session, most), *[most] * runs)
+    if not sizes:
         return
     row = entry.canary.first_row()
-    batch = np.repeat(row[np.newaxis], entry.served.policy.max_size, axis=0)
-    for _ in range(runs):
-        entry.session.run({entry.session.inputs[0].name: batch})
+    for size in sizes:
+        entry.session.run({entry.session.inputs[0].name: np.repeat(row[np.newaxis], size, axis=0)})

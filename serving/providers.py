@@ -24,6 +24,7 @@ def session_options(runtime: Runtime, *, model_folder: Path) -> SessionOptions:
         require=runtime.require,
         intra_op_threads=runtime.intra_op_threads,
         arena=runtime.arena,
+        most_shapes=(runtime.cuda or Cuda()).shapes,
     )
 
 
@@ -33,11 +34,12 @@ def cuda_options(cuda: Cuda) -> dict[str, str]:
         "device_id": str(cuda.device_id),
         "cudnn_conv_algo_search": cuda.conv_search,
         "prefer_nhwc": _flag(on=cuda.nhwc),
+        "use_tf32": _flag(on=cuda.tf32),
+        # Shapes stay the same: what a run asks for once it asks for again, and no more.
+        "arena_extend_strategy": "kSameAsRequested",
     }
     if cuda.memory_limit_mb is not None:
         options["gpu_mem_limit"] = str(cuda.memory_limit_mb * MIB)
-    if cuda.tf32 is not None:
-        options["use_tf32"] = _flag(on=cuda.tf32)
     return options
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ from pipelines.specs import TensorSpec
 from pipelines.types import AnyArray
 
 BatchKey: TypeAlias = tuple[object, ...]
+Join: TypeAlias = Callable[[str, Sequence[AnyArray]], AnyArray]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,11 +43,16 @@ class PartOutputs:
     inference_s: float
 
 
-def join_feeds(parts: Sequence[Rows]) -> dict[str, AnyArray]:
+def join_arrays(_: str, arrays: Sequence[AnyArray]) -> AnyArray:
+    """The rows of one input, array after array."""
+    return np.concatenate(arrays)
+
+
+def join_feeds(parts: Sequence[Rows], join: Join = join_arrays) -> dict[str, AnyArray]:
     """The feeds of one run: each input's rows, part after part; a lone part is not copied."""
     if len(parts) == 1:
         return dict(parts[0].feeds)
-    return {name: np.concatenate([part.feeds[name] for part in parts]) for name in parts[0].feeds}
+    return {name: join(name, [part.feeds[name] for part in parts]) for name in parts[0].feeds}
 
 
 def wanted_outputs(parts: Sequence[Rows]) -> tuple[str, ...]:

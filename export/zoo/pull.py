@@ -21,7 +21,7 @@ from pipelines.image import ImageLimits, decode_image
 from pipelines.loader import load_package
 from pipelines.manifest import MANIFEST_FILE, Provenance
 from pipelines.preprocess import preprocess
-from pipelines.session import OnnxSession
+from pipelines.session import ONNXRUNTIME_VERSION, OnnxSession
 from pipelines.types import AnyArray
 
 RECORDS = Path(__file__).parent / GOLDEN_FOLDER
@@ -99,7 +99,9 @@ def _sample(recipe: ZooRecipe, name: str) -> Sample:
 
 
 def _draft(recipe: ZooRecipe, built: BuiltGraph, parity: dict[str, Parity]) -> PackageDraft:
-    tools = {**{tool: version(tool) for tool in ("onnx", "onnxruntime", "numpy")}, **built.tools}
+    # onnxruntime's own word: on a GPU its distribution has another name.
+    own = {"onnx": version("onnx"), "onnxruntime": ONNXRUNTIME_VERSION, "numpy": version("numpy")}
+    tools = {**own, **built.tools}
     recorded_with = tools
     if recipe.reference == "upstream":
         recorded_with = json.loads((RECORDS / recipe.name / "recorded_with.json").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from pipelines.tasks import predict
 from pipelines.types import AnyArray
 
 # Rows of a run that are tried: alone, and as many as a server of ours gathers at most by itself.
-ROWS = (1, 8)
+ROWS, ROWS_ON_DEVICE = (1, 8), (1, 8, 32)
 OPTIONS = PredictOptions()
 _WARM = 4
 
@@ -71,7 +71,7 @@ def _images(model: LoadedModel, images: Sequence[bytes]) -> None:
 
 def tensor_work(session: Session, row: AnyArray) -> Work:
     """Run so many copies of ``row``, which is without batch axis."""
-    batches = {rows: np.stack([row] * rows) for rows in ROWS}
+    batches = {rows: np.stack([row] * rows) for rows in {*ROWS, *ROWS_ON_DEVICE}}
     name = session.inputs[0].name
 
     def work(rows: int) -> None:

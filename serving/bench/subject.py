@@ -15,16 +15,19 @@ import numpy as np
 
 from pipelines.errors import InvalidRequestError
 from pipelines.image import ImageLimits
-from pipelines.loader import Loaded, LoadedCascade, LoadedModel, load_package
+from pipelines.loader import Loaded, LoadedCascade, LoadedModel, find_package, load_package
 from pipelines.manifest import CascadeManifest, parse_manifest
+from pipelines.session import CPU
 from pipelines.tasks import Pipeline, build_pipeline
 from pipelines.types import AnyArray
-from serving.bench.floor import ROWS, Floor, image_work, measure_floor, tensor_work
+from serving.bench.floor import ROWS, ROWS_ON_DEVICE, Floor, image_work, measure_floor, tensor_work
 from serving.bench.messages import Messages, image_messages, tensor_messages
 from serving.bench.server_process import own_server
 from serving.client import VisionClient
 from serving.cpu import usable_cores
 from serving.malloc import keep_large_blocks
+from serving.providers import session_options
+from serving.repository import scan
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PHOTO_HW = (480, 640)
@@ -74,14 +77,19 @@ def of_package(
     """
     keep_large_blocks()
     cv2.setNumThreads(1)
-    with load_package(package) as loaded, own_server(models or loaded.folder) as server:
+    folder = find_package(package)
+    # On the provider that the server is told to use; the floor of a GPU is a GPU's.
+    deploy = scan((models or folder,))[0].deploy
+    options = session_options(deploy.runtime, model_folder=folder.parent)
+    with load_package(folder, options=options) as loaded, own_server(models or loaded.folder) as server:
         messages = messages_of(loaded, images, tensor=tensor)
         if tensor:
             work = tensor_work(with_a_graph(loaded).session, first_row(with_a_graph(loaded).pipeline, images))
         else:
             work = image_work(loaded, images)
         floor = partial(measure_floor, work, threads=usable_cores(), duration_s=duration_s * _FLOOR_PART)
-        floor = partial(floor, rows=(floor(rows=ROWS * 2).rows,))  # which is best is asked twice, then only how fast
+        rows = ROWS if deploy.runtime.providers[0] == CPU else ROWS_ON_DEVICE
+        floor = partial(floor, rows=(floor(rows=rows * 2).rows,))  # which is best is asked twice, then only how fast
         name = loaded.manifest.name
         yield Subject(model=name, grpc=server.grpc, http=server.http, messages=messages, floor=floor)
 

@@ -138,7 +138,7 @@ def test_a_missing_onnxruntime_is_one_sentence() -> None:
     assert done.stderr == "error: running a model needs onnxruntime: pip install 'ocella[cpu]' or 'ocella[gpu]'\n"
 
 
-# --- providers: no GPU is at hand, so onnxruntime's own answers are played -------------------------------------------
+# --- providers: onnxruntime's own answers are played; what a GPU answers is tested in tests/gpu ----------------------
 
 CUDA, CPU_ONLY = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -179,7 +179,8 @@ def test_a_provider_that_starts_nothing_is_seen_whatever_is_listed(
         OnnxSession(graph, options)
     with OnnxSession(graph, replace(options, require=False)) as session:
         assert session.fallback.endswith("the driver or its libraries are missing")
-    assert asked[0] == [(CUDA, {"device_id": "1"}), (CPU_ONLY, {})]
+    exact = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert asked[0] == [(CUDA, {**exact, "device_id": "1"}), (CPU_ONLY, {})]
 
 
 def test_a_bound_run_answers_as_a_plain_one(graph: Path) -> None:

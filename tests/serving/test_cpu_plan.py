@@ -25,6 +25,13 @@ def test_without_a_choice_each_core_gets_a_run_of_one_thread():
     assert (plan.runs, plan.intra_op_threads, len(plan.reasons)) == (6, 1, 2)
 
 
+def test_a_gpu_gets_two_runs_however_many_cores_there_are():
+    plan = plan_model(Runtime(providers=("CUDAExecutionProvider", "CPUExecutionProvider")), cores=16)
+    assert plan.runs == 2
+    assert plan.reasons[0].startswith("on a GPU")
+    assert plan_model(Runtime(providers=("CUDAExecutionProvider",), instances=5), cores=16).runs == 5
+
+
 def test_the_operators_choice_holds_and_is_named_as_the_reason():
     plan = plan_model(Runtime(instances=3, intra_op_threads=2), cores=6)
     assert (plan.runs, plan.intra_op_threads) == (3, 2)

@@ -1,4 +1,4 @@
-"""Choices of ``deploy.toml`` in onnxruntime's words; no GPU is at hand, so nothing here runs on one."""
+"""Choices of ``deploy.toml`` in onnxruntime's words; what they do on a GPU is tested in ``tests/gpu``."""
 
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,36 @@ def test_a_cpu_session_gets_no_options_of_a_gpu():
 @pytest.mark.parametrize(
     ("cuda", "options"),
     [
-        (Cuda(), {"device_id": "0", "cudnn_conv_algo_search": "EXHAUSTIVE", "prefer_nhwc": "0"}),
         (
-            Cuda(device_id=1, memory_limit_mb=2, conv_search="DEFAULT", tf32=False, nhwc=True),
+            Cuda(),
+            {
+                "device_id": "0",
+                "cudnn_conv_algo_search": "HEURISTIC",
+                "prefer_nhwc": "0",
+                "use_tf32": "0",
+                "arena_extend_strategy": "kSameAsRequested",
+            },
+        ),
+        (
+            Cuda(device_id=1, memory_limit_mb=2, conv_search="DEFAULT", tf32=True, nhwc=True),
             {
                 "device_id": "1",
                 "cudnn_conv_algo_search": "DEFAULT",
                 "prefer_nhwc": "1",
                 "gpu_mem_limit": "2097152",
-                "use_tf32": "0",
+                "use_tf32": "1",
+                "arena_extend_strategy": "kSameAsRequested",
             },
         ),
     ],
 )
 def test_cuda_options_are_told_in_the_providers_words(cuda: Cuda, options: dict[str, str]):
     assert cuda_options(cuda) == options
+
+
+def test_shapes_that_are_kept_ready_are_the_operators():
+    assert session_options(Runtime(providers=(CUDA,)), model_folder=FOLDER).most_shapes == 8
+    assert session_options(Runtime(providers=(CUDA,), cuda=Cuda(shapes=3)), model_folder=FOLDER).most_shapes == 3
 
 
 def test_tensorrt_builds_engines_anew_where_nothing_is_said():

@@ -2,13 +2,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipelines.loader import load_package
 from serving.deploy import Batching, Deploy
 from serving.metrics import Metrics
-from serving.served import ServedModel, rows_per_run
+from serving.served import ServedModel, rows_for, rows_per_run
 
 
 @contextmanager
@@ -27,6 +28,15 @@ def served(folder: Path, *, row_s: float | None, deploy: Deploy) -> Iterator[Ser
 )
 def test_a_run_takes_as_many_rows_as_fit_50_ms_and_at_most_8(row_s: float | None, rows: int):
     assert rows_per_run(row_s) == rows
+
+
+@pytest.mark.parametrize(("row_s", "rows"), [(None, 32), (0.001, 32), (0.0016, 16), (0.01, 4), (0.02, 1), (0.3, 1)])
+def test_on_a_gpu_a_run_takes_up_to_32_rows_and_a_number_that_is_not_padded(row_s: float | None, rows: int):
+    sizes = (1, 4, 8, 16, 32)
+    on_gpu = SimpleNamespace(
+        provider="CUDAExecutionProvider", sizes=lambda most: tuple(size for size in sizes if size < 2 * most)
+    )
+    assert rows_for(on_gpu, row_s) == rows
 
 
 @pytest.mark.parametrize(("row_s", "rows"), [(0.016, 3), (0.3, 1), (None, 8)])
