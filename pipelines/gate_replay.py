@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pipelines.agreement import compare_results
+from pipelines.arrays_file import read_arrays
 from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError, PackageError
 from pipelines.golden import DECODED, RAW, as_predict_options, cuts_of, sample_index
 from pipelines.grid import RUNTIMES, Case, CaseInput, Runtime, case_from_json, case_input
@@ -76,7 +76,7 @@ def replay_grid(
     stored expectation cannot be read.
     """
     cases = _cases(manifest)
-    record = _read(folder / GATE_RECORD)
+    record = read_arrays(folder / GATE_RECORD, what="a record of the gate")
     front = build_pipeline(manifest)
     images = [front.decode((folder / sample.image).read_bytes(), ImageLimits()) for sample in manifest.golden.samples]
     if provider not in manifest.golden.tolerance.raw:
@@ -109,14 +109,6 @@ def _cases(manifest: ModelManifest) -> list[Case]:
     if any(not 0 <= case.sample < len(manifest.golden.samples) for case in cases):
         raise PackageError(f"provenance.parity.{PARITY_KEY}.grid names a sample that the package does not have")
     return cases
-
-
-def _read(path: Path) -> dict[str, AnyArray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise PackageError(f"{path} is not a record of the gate: {error}") from error
 
 
 def _compare_raw(

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pipelines.agreement import compare_results
+from pipelines.arrays_file import read_arrays
 from pipelines.boxes import diou_matrix, iou_matrix
 from pipelines.errors import GoldenMismatchError, ModelOutputError, ModelRunError, PackageError
 from pipelines.image import ImageLimits
@@ -157,11 +157,7 @@ def _raw_tolerance(golden: Golden, provider: str) -> RawTolerance:
 
 def read_record(path: Path, *, needed: Sequence[str] = ("row_index", "row_values")) -> dict[str, AnyArray]:
     """Read the arrays of a golden record; raises PackageError where it is none, or one of ``needed`` is missing."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            record = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise PackageError(f"{path} is not a golden record: {error}") from error
+    record = read_arrays(path, what="a golden record")
     if missing := [name for name in needed if name not in record]:
         raise PackageError(f"{path} is not a golden record: {missing[0]} is missing")
     return record
