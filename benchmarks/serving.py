@@ -16,8 +16,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+from benchmarks.engine.bare import bare_server, cpu_of_a_request
 from benchmarks.engine.goals import Figure, table, to_json
-from benchmarks.engine.packages import EFFICIENTNET, MOBILENET, RESNET, exported, photos, pulled, tiny
+from benchmarks.engine.packages import EFFICIENTNET, MOBILENET, RESNET, TINY_HW, exported, photos, pulled, tiny
 from benchmarks.engine.steady import (
     Pace,
     added_latency,
@@ -26,11 +29,12 @@ from benchmarks.engine.steady import (
     measure_package,
     rate_figure,
     tail,
-    tensor_rate,
+    tensor_figures,
 )
 from benchmarks.engine.trouble import overload, reloads
 from benchmarks.memory import growth
 from serving.bench.machine import machine
+from serving.bench.messages import tensor_messages
 from serving.bench.report import document, rows_of, table_text
 from serving.bench.rounds import Measured
 from serving.bench.server_process import own_server
@@ -92,10 +96,13 @@ def small(report: Report, pace: Pace) -> None:
 
 def tensors(report: Report, pace: Pace) -> None:
     """Requests that are all transport."""
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory() as root, bare_server() as bare:
+        messages = tensor_messages("tiny", "image", np.zeros((3, *TINY_HW), np.float32))
+        before_s = cpu_of_a_request(bare, messages, concurrency=32, duration_s=pace.load_s)
         measured = measure_package(tiny(Path(root)), photos(), (1, 8, 32), pace, tensor=True)
+        after_s = cpu_of_a_request(bare, messages, concurrency=32, duration_s=pace.load_s)
     report.loads("tiny tensors", measured)
-    report.add(tensor_rate(measured))
+    report.add(*tensor_figures(measured, (before_s + after_s) / 2))
 
 
 def overloaded(report: Report, pace: Pace) -> None:

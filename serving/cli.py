@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -139,6 +138,8 @@ def serve(
         print(plan_text(scan(settings.models or (embedded_repository(),)), processes=settings.processes))
         return
     with _not_collecting():
+        from serving import event_loop
+
         if ray:
             from serving.ray_app import serve_on_ray as serve_until_stopped
         elif settings.processes > 1:
@@ -148,7 +149,7 @@ def serve(
         from serving.logs.install import server_log
 
     with server_log(settings, serves=settings.processes == 1):
-        asyncio.run(serve_until_stopped(settings, _announce))
+        event_loop.run(serve_until_stopped(settings, _announce))
 
 
 def _announce(line: str) -> None:

@@ -111,7 +111,7 @@ class Stay(AbstractAsyncContextManager[Place]):
         except TimeoutError:
             if self._inside.aborted:
                 raise DrainingError("the server stopped before the answer was ready") from None
-            if asyncio.get_running_loop().time() < self._claim.deadline:
+            if self._end < self._claim.deadline:
                 raise DeadlineExceededError(
                     f"the {self._inside.longest_s:g} seconds that this server gives a request passed before its answer"
                 ) from None

@@ -49,6 +49,7 @@ async def ask(path: Path, *, timeout_s: float) -> Snapshot:
 
 def main() -> None:
     """Serve as one of several; a line on standard input has the settings, its end is the end of the supervisor."""
+    from serving import event_loop
     from serving.app import serve
     from serving.logs.install import server_log
     from serving.settings import Settings, StartError
@@ -57,7 +58,7 @@ def main() -> None:
     threading.Thread(target=_stop_with_supervisor, daemon=True).start()
     with server_log(settings):
         try:
-            asyncio.run(serve(settings, _announce))
+            event_loop.run(serve(settings, _announce))
         except StartError as error:
             _log.error("%s", error)
             sys.exit(1)

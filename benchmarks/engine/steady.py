@@ -83,10 +83,16 @@ def flatness(model: str, measured: Measured) -> tuple[Figure, Figure]:
     )
 
 
-def tensor_rate(measured: Measured) -> Figure:
-    """Requests by second of the server's CPU time."""
-    value = 1 / _by_load(measured)[32].server_cpu_s
-    return Figure("tiny tensors: requests by core-second of the server, 32 concurrent", value, ">=", 5500)
+def tensor_figures(measured: Measured, bare_s: float) -> tuple[Figure, Figure]:
+    """Requests by second of the server's CPU time, and that time against ``bare_s``, which grpc.aio alone takes.
+
+    The first goal was set on a machine where a bare server took 0.16 ms; the second is the same, free of the machine.
+    """
+    cpu_s = _by_load(measured)[32].server_cpu_s
+    return (
+        Figure("tiny tensors: requests by core-second of the server, 32 concurrent", 1 / cpu_s, ">=", 5500),
+        Figure("tiny tensors: server CPU of a request / that of a bare grpc.aio server", cpu_s / bare_s, "<=", 1.14),
+    )
 
 
 def _by_load(measured: Measured) -> Mapping[int, Figures]:

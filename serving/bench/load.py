@@ -67,7 +67,7 @@ class Generator:
 
         async with asyncio.TaskGroup() as group:
             for i, due in enumerate(start + starts_s):
-                if (pause_s := due - time.monotonic()) > 0:
+                while (pause_s := due - time.monotonic()) > 0:  # a loop may wake a little early
                     await asyncio.sleep(pause_s)
                 late_s[i] = time.monotonic() - due
                 group.create_task(one(next(calls), next(bodies), due))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from pipelines.specs import StretchToMultiple
+from serving import event_loop
 from serving.app import ListeningServer
 from serving.client import AsyncVisionClient, VisionClient
 from tests.builders import classification_head, detection_head, embedding_head, image_spec, segmentation_head
@@ -17,6 +19,11 @@ from tests.serving.servers import Offline, running_server, server_in_thread
 
 SIZES_WH = ((300, 200), (64, 80), (161, 97), (97, 161), (320, 240))
 NAMES = ("astronaut", "chelsea", "coffee")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Everything here runs on the loop that servers run on."""
+    return {"own": event_loop.LOOP or asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")

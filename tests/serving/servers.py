@@ -16,6 +16,7 @@ from pipelines.options import PredictOptions
 from pipelines.session import GraphSession
 from pipelines.tasks import predict
 from pipelines.types import AnyArray, Result
+from serving import event_loop
 from serving.app import ListeningServer, listening
 from serving.settings import Settings
 
@@ -51,7 +52,7 @@ def server_in_thread(*folders: Path, **over: Any) -> Iterator[ListeningServer]:
         finally:
             ready.set()
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=event_loop.LOOP) as runner:
         loop = runner.get_loop()
         thread = threading.Thread(target=runner.run, args=(main(),))
         thread.start()

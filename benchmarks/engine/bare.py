@@ -1,0 +1,76 @@
+"""The least that grpc.aio costs: a server that reads nothing and answers the same bytes to each tensor request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from serving import event_loop
+from serving.bench.load import generator
+from serving.bench.messages import Messages
+
+ANSWER = bytes(100)  # about what a classifier of ten classes answers
+_SECONDS_OF_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class BareServer:
+    """A process that answers; ``address`` is ``host:port``."""
+
+    address: str
+    pid: int
+
+
+@contextmanager
+def bare_server() -> Iterator[BareServer]:
+    """Start one on a free port of loopback; leaving it stops it."""
+    with subprocess.Popen([sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield BareServer(process.stdout.readline().strip(), process.pid)
+        finally:
+            process.kill()
+
+
+def cpu_of_a_request(server: BareServer, messages: Messages, *, concurrency: int, duration_s: float) -> float:
+    """Seconds of the server's processor time for one request."""
+
+    async def send() -> float:
+        async with generator(server.address) as sending:
+            before = _cpu_s(server.pid)
+            outcome = await sending.closed(messages, concurrency=concurrency, duration_s=duration_s)
+        return (_cpu_s(server.pid) - before) / outcome.ok
+
+    return asyncio.run(send())
+
+
+def _cpu_s(pid: int) -> float:
+    """Of a process, in user and system mode (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _SECONDS_OF_A_TICK
+
+
+async def _serve() -> None:
+    async def answer(_: bytes, __: Any) -> bytes:
+        return ANSWER
+
+    server = grpc.aio.server()
+    handlers = {"ModelInfer": grpc.unary_unary_rpc_method_handler(answer)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    event_loop.run(_serve())
