@@ -7,26 +7,27 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
-from torchvision import models
+from torch import nn
 
-from export.named.classifiers import classifier, is_classifier
-from export.named.detectors import detector, is_detector
-from export.named.segmenters import is_segmenter, segmenter
+from export.named.random_weights import classifier, detector, segmenter
+from export.nets.specs import DetectorName, SegmenterName
+from export.nets.torchvision_classifier import classifier_names
 from export.subject import Subject
 from pipelines.errors import RecipeError
 
-_KINDS: tuple[tuple[Callable[[str], bool], Callable[..., Subject]], ...] = (
-    (is_classifier, classifier),
-    (is_detector, detector),
-    (is_segmenter, segmenter),
+_KINDS: tuple[tuple[tuple[str, ...], Callable[..., Subject]], ...] = (
+    (classifier_names(), classifier),
+    (get_args(DetectorName), detector),
+    (get_args(SegmenterName), segmenter),
 )
 
 
 def names() -> tuple[str, ...]:
     """Every name that :func:`named_subject` takes."""
-    return tuple(name for name in models.list_models() if any(fits(name) for fits, _ in _KINDS))
+    return tuple(sorted(name for known, _ in _KINDS for name in known))
 
 
 def named_subject(name: str, *, weights: Path | None = None, size_hw: tuple[int, int] | None = None) -> Subject:
@@ -34,8 +35,8 @@ def named_subject(name: str, *, weights: Path | None = None, size_hw: tuple[int,
 
     Raises RecipeError for an unknown name and for a file that does not hold this model's weights.
     """
-    for fits, make in _KINDS:
-        if fits(name):
+    for known, make in _KINDS:
+        if name in known:
             with torch.random.fork_rng():  # the same random weights each time
                 torch.manual_seed(0)
                 subject = make(name, size_hw=size_hw)
@@ -53,7 +54,8 @@ def _with_weights(subject: Subject, path: Path) -> Subject:
         raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise RecipeError(f"{path} is not a file of weights alone: {' '.join(str(error).split())[:200]}") from error
-    module = getattr(subject.module, "inner", subject.module)
+    module = subject.module.net
+    assert isinstance(module, nn.Module), "torchvision's model is the net of ours"
     try:
         module.load_state_dict(state, strict=True)
     except (RuntimeError, TypeError, AttributeError) as error:

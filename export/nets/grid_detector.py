@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from export.nets.architecture import Architecture, image_spec
 from export.nets.efficientnet_features import EfficientNetFeatures
 from export.nets.specs import GridDetector
+from export.subject import Sizes
 from pipelines.errors import RecipeError
 from pipelines.specs import DetectionHead, Fit, Letterbox, Nms, Pad, YoloGrid
 
@@ -154,6 +155,7 @@ def build(spec: GridDetector, num_classes: int) -> Architecture:
             nms=Nms(kind="hard", iou_threshold=spec.nms_iou_threshold, class_agnostic=False, candidates=3000),
             max_detections=spec.max_detections,
         ),
+        sizes=Sizes(multiple_of=spec.strides[-1], least=64),
     )
 
 

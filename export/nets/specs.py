@@ -9,6 +9,22 @@ from pydantic import Field, model_validator
 from pipelines.specs import Count, Level, Positive, SizeHW, Spec
 
 Anchor: TypeAlias = tuple[Positive, Positive]
+DetectorName: TypeAlias = Literal[
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "ssdlite320_mobilenet_v3_large",
+]
+SegmenterName: TypeAlias = Literal[
+    "deeplabv3_mobilenet_v3_large",
+    "deeplabv3_resnet101",
+    "deeplabv3_resnet50",
+    "fcn_resnet101",
+    "fcn_resnet50",
+    "lraspp_mobilenet_v3_large",
+]
 
 
 class LeNet5(Spec):
@@ -75,8 +91,9 @@ class TorchvisionClassifier(Spec):
     Attributes:
         kind: ``torchvision_classifier``.
         name: as ``torchvision.models`` has it: ``resnet18``, ``vit_b_16``.
-        size_hw: the row's size; null: what the published weights were trained with (224 or 299).
-        resize_shorter: before the centre crop; null: 256/224 of the row's longer side.
+        size_hw: the row's size; null: what the first published weights are for (mostly 224 x 224).
+        resize_shorter: before the centre crop; null: as much longer than the row as those weights want it (mostly
+            256/224).
     """
 
     kind: Literal["torchvision_classifier"] = "torchvision_classifier"
@@ -91,16 +108,15 @@ class TorchvisionDetector(Spec):
     Attributes:
         kind: ``torchvision_detector``.
         name: which.
-        size_hw: the row's size, into which the image is letterboxed; null: 320 x 320 for SSDLite, 640 x 640 for others.
+        size_hw: the row's size, into which the image is letterboxed (SSDLite: stretched); null: 320 x 320 for SSDLite,
+            640 x 640 for others.
         score_threshold: least score of a detection when the model is served.
         nms_iou_threshold: boxes of one class that overlap more are one object.
         max_detections: most detections of an image.
     """
 
     kind: Literal["torchvision_detector"] = "torchvision_detector"
-    name: Literal[
-        "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large", "fcos_resnet50_fpn", "fasterrcnn_resnet50_fpn"
-    ]
+    name: DetectorName
     size_hw: SizeHW | None = None
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.25
     nms_iou_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -117,14 +133,7 @@ class TorchvisionSegmenter(Spec):
     """
 
     kind: Literal["torchvision_segmenter"] = "torchvision_segmenter"
-    name: Literal[
-        "deeplabv3_resnet50",
-        "deeplabv3_resnet101",
-        "deeplabv3_mobilenet_v3_large",
-        "fcn_resnet50",
-        "fcn_resnet101",
-        "lraspp_mobilenet_v3_large",
-    ]
+    name: SegmenterName
     size_hw: SizeHW = (256, 256)
 
 

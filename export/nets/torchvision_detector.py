@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models import detection
+from torchvision import models
 from torchvision.models.detection.image_list import ImageList
 
+from export.nets import torchvision_decoders as decoders
 from export.nets.architecture import Architecture, image_spec
-from export.nets.grid_detector import letterbox
 from export.nets.specs import TorchvisionDetector
-from export.nets.two_stage import PROPOSALS, FasterRcnnNet
-from pipelines.specs import BoxDelta, Decoder, DefaultBoxes, DefaultLevel, DetectionHead, Fcos, Nms, SizedAnchors
-from pipelines.specs.anchors import SizedLevel
+from export.nets.two_stage import FasterRcnnNet
+from export.subject import Sizes
+from export.tolerance import golden_tolerance
+from pipelines.manifest import RawTolerance
+from pipelines.specs import Decoder, DetectionHead, Fit, Letterbox, Nms, Stretch
 
 Targets = Sequence[Mapping[str, torch.Tensor]]
-LOG_LIMIT = math.log(1000 / 16)  # torchvision's largest dw and dh.
-_PYRAMID = (8, 16, 32, 64, 128)
+TOLERANCE = golden_tolerance(
+    reason="same network in float32: scores within 0.002, boxes within 1 % of their overlap",
+    # Logits up to 30 after some 60 layers, each summed in another order than torch's.
+    cpu=RawTolerance(rtol=1e-3, atol=5e-3),
+    box_iou=0.99,
+)
 
 
 class AsTheyAre(nn.Module):
@@ -41,7 +47,6 @@ class OneStageNet(nn.Module):
 
     def __init__(self, net: Any, outputs: tuple[str, ...]) -> None:
         super().__init__()
-        net.transform = AsTheyAre()
         self.net = net
         self.outputs = outputs
 
@@ -53,118 +58,54 @@ class OneStageNet(nn.Module):
         return tuple(raw[name] for name in self.outputs)
 
 
-def _retinanet(num_classes: int) -> tuple[nn.Module, Decoder]:
-    net = detection.retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=num_classes)
-    sizes = [(x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (32, 64, 128, 256, 512)]
-    anchors = SizedAnchors(
-        kind="sized",
-        levels=tuple(
-            SizedLevel(stride=stride, sizes=of_level, aspect_ratios=(0.5, 1.0, 2.0))
-            for stride, of_level in zip(_PYRAMID, sizes, strict=True)
-        ),
-        order="ratio_major",
-        rounding="half_even",
-        center_shift=0.0,
-        step="spread_floor",
-    )
-    decoder = BoxDelta(
-        kind="box_delta",
-        classes="cls_logits",
-        deltas="bbox_regression",
-        proposals=None,
-        anchors=anchors,
-        deltas_per="anchor",
-        weights=(1.0, 1.0, 1.0, 1.0),
-        max_log_scale=LOG_LIMIT,
-        class_activation="sigmoid",
-        background="none",
-        clip_to_row=True,
-        min_side=0.0,
-    )
-    return OneStageNet(net, decoder.output_names), decoder
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What differs between torchvision's detectors.
+
+    Attributes:
+        decoder: reads the raw outputs; made from the network, whose anchors it takes over.
+        background: whether the network's first class is none.
+        two_stages: whether proposals are looked at once more.
+        side: of the square row where none is chosen, in pixels.
+        stretched: the image is stretched into the row, as SSDLite was trained; else letterboxed.
+        statistics: of the rows, by name.
+    """
+
+    decoder: Callable[[Any], Decoder]
+    background: bool = False
+    two_stages: bool = False
+    side: int = 640
+    stretched: bool = False
+    statistics: str = "imagenet"
 
 
-def _ssdlite(num_classes: int) -> tuple[nn.Module, Decoder]:
-    net = detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=num_classes + 1)
-    anchors = DefaultBoxes(
-        kind="default_boxes",
-        levels=tuple(DefaultLevel(stride=s, aspect_ratios=(2.0, 3.0)) for s in (16, 32, 64, 128, 256, 512)),
-        scales=(*(0.2 + 0.75 * k / 5 for k in range(6)), 1.0),
-        clip=True,
-        step="spread",
-    )
-    decoder = BoxDelta(
-        kind="box_delta",
-        classes="cls_logits",
-        deltas="bbox_regression",
-        proposals=None,
-        anchors=anchors,
-        deltas_per="anchor",
-        weights=(10.0, 10.0, 5.0, 5.0),
-        max_log_scale=LOG_LIMIT,
-        class_activation="softmax",
-        background="first",
-        clip_to_row=True,
-        min_side=0.0,
-    )
-    return OneStageNet(net, decoder.output_names), decoder
-
-
-def _fcos(num_classes: int) -> tuple[nn.Module, Decoder]:
-    net = detection.fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=num_classes)
-    decoder = Fcos(
-        kind="fcos",
-        classes="cls_logits",
-        distances="bbox_regression",
-        centerness="bbox_ctrness",
-        strides=_PYRAMID,
-        step="spread_floor",
-        center_shift=0.0,
-        distance_unit="stride",
-        score="geometric_mean",
-        clip_to_row=True,
-    )
-    return OneStageNet(net, decoder.output_names), decoder
-
-
-def _faster_rcnn(num_classes: int) -> tuple[nn.Module, Decoder]:
-    net = detection.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=num_classes + 1)
-    net.transform = AsTheyAre()
-    decoder = BoxDelta(
-        kind="box_delta",
-        classes="class_logits",
-        deltas="box_regression",
-        proposals=PROPOSALS,
-        anchors=None,
-        deltas_per="column",
-        weights=(10.0, 10.0, 5.0, 5.0),
-        max_log_scale=LOG_LIMIT,
-        class_activation="softmax",
-        background="first",
-        clip_to_row=True,
-        min_side=0.01,
-    )
-    return FasterRcnnNet(net), decoder
-
-
-DETECTORS: Mapping[str, Callable[[int], tuple[nn.Module, Decoder]]] = {
-    "fasterrcnn_resnet50_fpn": _faster_rcnn,
-    "fcos_resnet50_fpn": _fcos,
-    "retinanet_resnet50_fpn": _retinanet,
-    "ssdlite320_mobilenet_v3_large": _ssdlite,
+FAMILIES: Mapping[str, Family] = {
+    "fasterrcnn": Family(decoder=decoders.faster_rcnn, background=True, two_stages=True),
+    "fcos": Family(decoder=decoders.fcos),
+    "retinanet": Family(decoder=decoders.retinanet),
+    "ssdlite320": Family(decoder=decoders.ssdlite, background=True, side=320, stretched=True, statistics="symmetric"),
 }
 
 
+def family_of(name: str) -> Family:
+    """The family of one of torchvision's names."""
+    return FAMILIES[name.split("_", maxsplit=1)[0]]
+
+
 def build(spec: TorchvisionDetector, num_classes: int) -> Architecture:
-    """A detector with fresh weights for ``num_classes`` classes, the background not counted."""
-    module, decoder = DETECTORS[spec.name](num_classes)
-    ssdlite = spec.name.startswith("ssdlite")
-    size_hw = spec.size_hw or ((320, 320) if ssdlite else (640, 640))
+    """A detector with fresh weights for ``num_classes`` classes, a background not counted."""
+    family = family_of(spec.name)
+    classes = num_classes + 1 if family.background else num_classes
+    net = models.get_model(spec.name, weights=None, weights_backbone=None, num_classes=classes)
+    net.transform = AsTheyAre()
+    decoder = family.decoder(net)
+    module = FasterRcnnNet(net) if family.two_stages else OneStageNet(net, decoder.output_names)
     return Architecture(
-        module=module,
-        # torchvision trained SSDLite on -1 to 1 and the others on ImageNet's statistics.
+        module=module.eval(),
         image=image_spec(
-            letterbox(size_hw), resample="opencv_linear", statistics="symmetric" if ssdlite else "imagenet"
+            _fit(spec.size_hw or (family.side, family.side), family),
+            resample="torch_bilinear",
+            statistics=family.statistics,
         ),
         head=DetectionHead(
             task="detection",
@@ -173,4 +114,21 @@ def build(spec: TorchvisionDetector, num_classes: int) -> Architecture:
             nms=Nms(kind="hard", iou_threshold=spec.nms_iou_threshold, class_agnostic=False, candidates=3000),
             max_detections=spec.max_detections,
         ),
+        sizes=Sizes(multiple_of=32, least=96),
+        tolerance=TOLERANCE,
+    )
+
+
+def _fit(size_hw: tuple[int, int], family: Family) -> Fit:
+    if family.stretched:
+        return Stretch(kind="stretch", size_hw=size_hw)
+    # At the top left, as torchvision batches; 116 is near the mean colour, which is what its padding is.
+    return Letterbox(
+        kind="letterbox",
+        size_hw=size_hw,
+        size_rounding="floor",
+        pad_value=116,
+        pad_position="top_left",
+        pad_rounding=None,
+        scale_up=True,
     )

@@ -23,7 +23,8 @@ class FasterRcnnNet(nn.Module):
     Training is torchvision's own. Here the ``PER_LEVEL`` best proposals of each pyramid level go on, without the
     suppression that torchvision does among them: its number of survivors differs from image to image, which no batch
     can hold, and the suppression of the final boxes removes the duplicates. Each proposal is pooled from every level
-    and taken from its own, so that no shape depends on the data.
+    and taken from its own, so that no shape depends on the data. The proposals of a level stand in the order of their
+    anchors: in that of their scores, two that nearly tie would change places with the rounding of each runtime.
     """
 
     def __init__(self, net: Any) -> None:
@@ -51,7 +52,7 @@ class FasterRcnnNet(nn.Module):
         for scores, moves, boxes in zip(objectness, deltas, anchors.split(per_level), strict=True):
             flat = scores.permute(0, 2, 3, 1).flatten(1)  # (N, h * w * A)
             flat_moves = moves.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)  # (N, h * w * A, 4)
-            best = flat.topk(min(PER_LEVEL, flat.shape[1]), dim=1).indices
+            best = flat.topk(min(PER_LEVEL, flat.shape[1]), dim=1).indices.sort(dim=1).values
             picked = torch.gather(flat_moves, 1, best.unsqueeze(-1).expand(-1, -1, 4))
             boxes_of_rows = boxes[best]  # (N, k, 4)
             decoded = rpn.box_coder.decode_single(picked.flatten(0, 1), boxes_of_rows.flatten(0, 1))

@@ -9,6 +9,7 @@ from torch import nn
 
 from export.nets.architecture import Architecture, image_spec
 from export.nets.specs import UNet
+from export.subject import Sizes
 from pipelines.specs import Fit, Pad, SegmentationHead, Stretch
 
 OUTPUT = "logits"
@@ -70,6 +71,7 @@ def build(spec: UNet, num_classes: int) -> Architecture:
         head=SegmentationHead(
             task="segmentation", output=OUTPUT, activation="softmax", threshold=0.5, mask_resample="opencv_linear"
         ),
+        sizes=Sizes(multiple_of=2**spec.levels, least=64),
     )
 
 

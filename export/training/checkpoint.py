@@ -18,8 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from export.nets import ModelSpec, build_model
+from export.nets.architecture import OWN_SIZE, SHALLOW
+from export.subject import Sizes
 from pipelines.errors import RecipeError
-from pipelines.manifest import Metric, first_problem
+from pipelines.manifest import GoldenTolerance, Metric, first_problem
 from pipelines.specs import Head, ImageSpec, Spec
 
 MODEL_FILE = "model.pt"
@@ -77,6 +79,8 @@ class TrainedModel:
         num_classes: what ``build_model`` made the module of.
         tools: versions by tool.
         samples: encoded PNG images for golden results, by name; 1 to 4.
+        sizes: rows of other sizes that the module takes; not written, ``build_model`` knows them.
+        tolerance: how far an export may be from the module; likewise.
     """
 
     module: nn.Module
@@ -92,6 +96,8 @@ class TrainedModel:
     num_classes: int
     tools: Mapping[str, str] = field(default_factory=dict)
     samples: Mapping[str, bytes] = field(default_factory=dict)
+    sizes: Sizes = OWN_SIZE
+    tolerance: GoldenTolerance = SHALLOW
 
 
 def save_trained(trained: TrainedModel, path: Path) -> None:
@@ -133,15 +139,15 @@ def load_trained(path: Path) -> TrainedModel:
     if fields.format != FORMAT:
         raise RecipeError(f"{path} must have format {FORMAT}, it has {fields.format}: train again with this version")
     with torch.random.fork_rng(devices=[]):  # the weights of a fresh module are thrown away.
-        module = build_model(fields.model, num_classes=fields.num_classes).module
+        built = build_model(fields.model, num_classes=fields.num_classes)
     try:
-        module.load_state_dict(raw["weights"], strict=True)
+        built.module.load_state_dict(raw["weights"], strict=True)
     except RuntimeError as error:
         raise RecipeError(
             f"{path}: weights are not those of its model: {' '.join(str(error).split())[:300]}"
         ) from error
     return TrainedModel(
-        module=module.eval(),
+        module=built.module.eval(),
         image_spec=fields.image,
         head_spec=fields.head,
         labels=fields.labels,
@@ -154,6 +160,8 @@ def load_trained(path: Path) -> TrainedModel:
         num_classes=fields.num_classes,
         tools=fields.tools,
         samples={name: pixels.numpy().tobytes() for name, pixels in raw["samples"].items()},
+        sizes=built.sizes,
+        tolerance=built.tolerance,
     )
 
 

@@ -59,7 +59,7 @@ def test_a_classifier_is_fed_as_its_published_weights_want_it():
 def assert_anchors_are_torchvisions(subject: Subject, hw: tuple[int, int], maps_hw: list[tuple[int, int]]) -> None:
     """Compare with torchvision's own generator on empty feature maps: it reads their sizes alone."""
     maps = [torch.zeros(1, 1, *map_hw) for map_hw in maps_hw]
-    expected = subject.module.inner.anchor_generator(ImageList(torch.zeros(1, 3, *hw), [hw]), maps)[0].numpy()
+    expected = subject.module.net.anchor_generator(ImageList(torch.zeros(1, 3, *hw), [hw]), maps)[0].numpy()
     anchors = make_anchors(subject.head.decoder.anchors, hw)
     # torchvision makes fractions in float32 and multiplies them by up to 320.
     np.testing.assert_allclose(anchors.at(np.arange(len(anchors))), expected, atol=1e-3)
@@ -78,8 +78,8 @@ def test_the_outputs_of_a_head_are_decoded_as_torchvision_does_itself(ssdlite):
     with torch.no_grad():
         rows = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
         classes, deltas = ssdlite.module(rows)
-        maps = list(ssdlite.module.inner.backbone(rows).values())
-        expected = ssdlite.module.inner.head(maps)
+        maps = list(ssdlite.module.net.backbone(rows).values())
+        expected = ssdlite.module.net.head(maps)
     assert [tuple(one.shape[2:]) for one in maps] == SSDLITE_MAPS_HW
     assert torch.equal(classes, expected["cls_logits"])
     assert torch.equal(deltas, expected["bbox_regression"])
@@ -95,7 +95,7 @@ def test_weights_from_a_file_are_taken_and_not_scaled(tmp_path):
     torch.save(module.state_dict(), tmp_path / "weights.pth")
     subject = named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
     assert subject.trained
-    assert torch.equal(subject.module.classifier[3].weight, module.classifier[3].weight)
+    assert torch.equal(subject.module.net.classifier[3].weight, module.classifier[3].weight)
 
 
 @pytest.mark.slow

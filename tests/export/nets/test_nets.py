@@ -68,6 +68,19 @@ def test_a_name_that_torchvision_does_not_have_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "size_hw", "problem"),
+    [
+        ("alexnet", (16, 16), r"size_hw of alexnet must be rows that it takes, got \(16, 16\): "),
+        ("vit_b_32", (40, 40), r"size_hw of vit_b_32 must be rows that it takes, got \(40, 40\): "),
+        ("vit_b_32", (32, 64), r"size_hw of vit_b_32 must be square, got \(32, 64\)"),
+    ],
+)
+def test_a_row_that_a_classifier_does_not_take_is_refused(name: str, size_hw: tuple[int, int], problem: str) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        build_model(TorchvisionClassifier(name=name, size_hw=size_hw), num_classes=2)
+
+
+@pytest.mark.parametrize(
     ("over", "problem"),
     [
         ({"strides": (8, 32)}, "strides must double"),

@@ -103,12 +103,3 @@ def test_a_segmenter_learns_a_users_masks(tmp_path: Path) -> None:
     trained = load_trained(tmp_path / "run")
     assert trained.labels == ("background", "foreground")
     assert trained.metrics["foreground_iou"].value > 0.8
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"])
-def test_segmenters_of_torchvision_train_by_name(tmp_path: Path, name: str) -> None:
-    model = f'model = {{kind = "torchvision_segmenter", name = "{name}", size_hw = [64, 64]}}'
-    text = SEGMENT.replace("MODEL", model).replace("EPOCHS", "1")
-    assert train(tmp_path, text, write_disks(tmp_path / "data")) == 0
-    assert load_trained(tmp_path / "run").metrics["miou"].value > 0
