@@ -38,6 +38,9 @@ from serving.status import Failure, Status, failure_of
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 # Probes and scrapes take milliseconds; one that still runs at a stop need not be waited for longer.
 STOP_S = 2
+# A request that meets the end of its idle connection is lost, so that the server must be the last to end one: nginx and
+# balancers of AWS and Google keep theirs for 60 s and less by default. Uvicorn's own is 5 s, and httpx's as well.
+KEEP_ALIVE_S = 75.0
 
 
 def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...]) -> Starlette:
@@ -153,6 +156,7 @@ class HttpServer:
         connections: PerClient,
         tls: ssl.SSLContext | None = None,
         headers_s: float = HEADERS_S,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         """Serve once it is entered.
 
@@ -162,13 +166,14 @@ class HttpServer:
             connections: counts those of each address.
             tls: encrypts; ``None``: nothing is encrypted.
             headers_s: longest time until a request's headers have come.
+            keep_alive_s: how long a connection may stay idle after an answer.
         """
         self.address = _address(listener)
         self._listener = listener
         config = uvicorn.Config(
             app,
             access_log=False,
-            http=limited_protocol(connections, headers_s=headers_s),
+            http=limited_protocol(connections, headers_s=headers_s, keep_alive_s=keep_alive_s),
             lifespan="off",
             log_config=None,
             server_header=False,

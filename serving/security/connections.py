@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import OverloadedError
@@ -17,14 +18,21 @@ from serving.status import failure_of
 HEADERS_S = 10.0
 
 
-def limited_protocol(connections: PerClient, *, headers_s: float) -> type[asyncio.Protocol]:
-    """Uvicorn's protocol for connections that are counted by ``connections``."""
+def limited_protocol(connections: PerClient, *, headers_s: float, keep_alive_s: float) -> type[asyncio.Protocol]:
+    """Uvicorn's protocol for connections that are counted by ``connections``.
+
+    Args:
+        connections: counts those of each address.
+        headers_s: longest time until a request's headers have come.
+        keep_alive_s: longest time that a connection stays idle after an answer.
+    """
 
     class LimitedProtocol(H11Protocol):  # by name: httptools, where it is installed, takes headers of any size
         """One connection."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]  # that of the configuration is whole
             peer = transport.get_extra_info("peername")
             self._address = address_of(f"http:{peer[0]}:{peer[1]}" if peer else "http")
             self._patience: asyncio.TimerHandle | None = None
@@ -45,7 +53,7 @@ def limited_protocol(connections: PerClient, *, headers_s: float) -> type[asynci
             super().data_received(data)
             if self.cycle is not before:
                 self._patience_ends()
-            elif self._patience is None and (before is None or before.response_complete):
+            elif self._patience is None and self._begun():
                 self._wait_for_headers()  # of the next request on this connection
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -53,6 +61,10 @@ def limited_protocol(connections: PerClient, *, headers_s: float) -> type[asynci
             if self._counted:
                 connections.leave(self._address)
             super().connection_lost(exc)
+
+        def _begun(self) -> bool:
+            """Whether some of a request's headers have come; what is left of a body that was not read is none."""
+            return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
 
         def _wait_for_headers(self) -> None:
             self._patience = self.loop.call_later(headers_s, self.transport.abort)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from serving.http_server import HttpServer
+from serving.http_server import KEEP_ALIVE_S, HttpServer
 from serving.ports import bind
 from serving.security.limits import PerClient
 from tests.serving.servers import PATIENCE_S
@@ -82,6 +82,40 @@ async def test_a_body_may_take_longer_than_headers(address: tuple[str, int]):
     assert b"200 OK" in await reader.readuntil(b"abc")
     for each in (writer, ended):
         each.close()
+
+
+async def test_the_rest_of_a_body_that_was_not_read_is_not_taken_for_headers(address: tuple[str, int]):
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(ASK.replace(b"POST / ", b"POST /nowhere ")[:-1])
+    assert b"404 Not Found" in await reader.readuntil(b"Not Found\r\n")
+    writer.write(ASK[-1:])
+    slow, ended = await asyncio.open_connection(*address)
+    ended.write(b"POST")
+    assert await read_all(slow) == b""  # patience with headers is over
+    writer.write(ASK)
+    assert b"200 OK" in await reader.readuntil(b"abc")
+    for each in (writer, ended):
+        each.close()
+
+
+async def test_an_idle_connection_is_kept_for_longer_than_pools_and_proxies_keep_theirs(connections: PerClient):
+    assert KEEP_ALIVE_S > 60
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])])
+    kept_by, ended_by = (bind("127.0.0.1", 0, protocol="HTTP") for _ in range(2))
+    async with (
+        HttpServer(app, kept_by, connections=connections, headers_s=0.2),
+        HttpServer(app, ended_by, connections=PerClient("connections", 1), headers_s=0.2, keep_alive_s=0.4),
+    ):
+        reader, writer = await asyncio.open_connection(*kept_by.getsockname())
+        short, other = await asyncio.open_connection(*ended_by.getsockname())
+        for each in (writer, other):
+            each.write(ASK)
+        assert b"200 OK" in await reader.readuntil(b"abc")
+        assert b"200 OK" in await read_all(short)  # all that comes, so that it ends
+        writer.write(ASK)
+        assert b"200 OK" in await reader.readuntil(b"abc")
+        for each in (writer, other):
+            each.close()
 
 
 async def test_a_connection_too_many_is_told_and_ended(address: tuple[str, int], connections: PerClient):
