@@ -33,7 +33,7 @@ from benchmarks.soak.models import make_repository
 from benchmarks.soak.outcome import Outcome
 from benchmarks.soak.reloads import reload_until
 from benchmarks.soak.server import SoakServer, soak_server
-from benchmarks.soak.traffic import PATIENCE_S, Clients, drive, oip_stub
+from benchmarks.soak.traffic import PATIENCE_S, Clients, drive, fill, oip_stub
 from serving.client import AsyncVisionClient
 from tests.packages import photo, png
 
@@ -52,7 +52,7 @@ class Soaked:
 
 
 async def soak(server: SoakServer, root: Path, *, seconds: float, workers: int) -> Soaked:
-    """Drive all traffic for so many seconds."""
+    """Fill the models' batches, then drive all traffic for so many seconds."""
     stop = asyncio.Event()
     images = [png(photo(name, size_wh=size)) for name in ("astronaut", "coffee") for size in SIZES_WH]
     limits = httpx.Limits(max_connections=workers + 2)
@@ -63,6 +63,7 @@ async def soak(server: SoakServer, root: Path, *, seconds: float, workers: int) 
     ):
         oip = oip_stub(channel)
         clients = Clients(vision, oip, http, images, random.Random(0))
+        filled = await fill(clients)
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(drive(clients, workers=workers, stop=stop))
             loaded = tasks.create_task(reload_until(stop, root, oip, pause_s=seconds / RELOADS))
@@ -70,7 +71,7 @@ async def soak(server: SoakServer, root: Path, *, seconds: float, workers: int) 
             await asyncio.sleep(seconds)
             stop.set()
         scraped = await scrape_at_rest(http, timeout_s=PATIENCE_S)
-    return Soaked([*asked.result(), *loaded.result()], memory.result(), scraped)
+    return Soaked([*filled, *asked.result(), *loaded.result()], memory.result(), scraped)
 
 
 def judge(soaked: Soaked, log: Path) -> list[Check]:

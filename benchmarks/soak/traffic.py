@@ -23,6 +23,8 @@ from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
 from serving.client import AsyncVisionClient, carrying
 
 PATIENCE_S = 60.0
+# Rows at once, below the length of a queue and above what fills two runs of eight rows; and how often.
+_FILL_ROWS, _FILLS = 96, 3
 BAD_IMAGE = b"no image"
 UNKNOWN = "no-such-model"
 _REFUSED, _MISSING = frozenset({"INVALID_ARGUMENT"}), frozenset({"NOT_FOUND"})
@@ -172,6 +174,28 @@ KINDS: Sequence[tuple[Kind, int]] = (
     (_streaming(read=2), 2),
     (_listing, 2),
 )
+
+
+async def fill(clients: Clients) -> list[Outcome]:
+    """Let each model alone and then all together run their largest batches, as mixed traffic does by chance and late.
+
+    An arena of onnxruntime grows to the largest runs that were ever under way at once, and keeps that; whoever began to
+    measure before would call it a leak.
+    """
+    numbers, outcomes = itertools.count(1), list[Outcome]()
+
+    async def ask(model: str) -> None:
+        request_id = f"soak-fill-{next(numbers)}"
+        with carrying(request_id=request_id):
+            outcomes.append(await _predicting(model, _FINE)(clients, request_id))
+
+    models = (CLASSIFIER, EMBEDDER, DETECTOR)
+    for together in (*((model,) for model in models), models) * _FILLS:
+        async with asyncio.TaskGroup() as tasks:
+            for model in together:
+                for _ in range(_FILL_ROWS // len(together)):
+                    tasks.create_task(ask(model))
+    return outcomes
 
 
 async def drive(clients: Clients, *, workers: int, stop: asyncio.Event) -> list[Outcome]:
