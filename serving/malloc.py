@@ -18,9 +18,9 @@ def keep_large_blocks() -> bool:
     """Serve blocks up to 32 MiB from two heaps and give memory back later; whether the allocator took it.
 
     By default each block above 128 KiB (an image, a row, a mask) is mapped, cleared by page faults and unmapped again.
-    Each thread has a heap of its own by default (an "arena"), up to eight for each core, where what it needed once stays
-    in pieces that no other thread can use: in five minutes of mixed requests with a reload every 3 s 37 MiB came to lie
-    free in 16 heaps, 20 in four and 7 in one. To be called before there are many threads.
+    Each thread has a heap of its own by default (an "arena"), up to eight for each core, where what it needed once
+    stays in pieces that no other thread can use: in five minutes of mixed requests with a reload every 3 s 37 MiB came
+    to lie free in 16 heaps, 20 in four and 7 in one. To be called before there are many threads.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
