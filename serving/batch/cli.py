@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from serving.batch.run import Request
     from serving.batch.summary import Summary
     from serving.batch.tally import Tally
+    from serving.batch.total import Total
 
 _SOURCES, _OUTPUTS, _OPTIONS, _SERVER, _RAY = (
     "Sources",
@@ -191,7 +192,7 @@ def _here(engine: EngineContext, request: Request) -> Summary:
     from serving.batch.job import Job
     from serving.batch.run import run_job
 
-    return run_job(request, engine, lambda tally: _watch(tally, request), begin=Job)
+    return run_job(request, engine, _watch, begin=Job)
 
 
 def _on_ray(model: str, request: Request, address: str | None, actors: int | None, cores: int | None) -> Summary:
@@ -201,7 +202,7 @@ def _on_ray(model: str, request: Request, address: str | None, actors: int | Non
 
     pool = ray_pool(Path(model), request.options, address=address, actors=actors, cores=cores)
     with redirect_stdout(sys.stderr):  # where Ray tells of actors that died
-        return run_job(request, pool, lambda tally: _watch(tally, request), begin=RayJob)
+        return run_job(request, pool, _watch, begin=RayJob)
 
 
 def _engine(
@@ -230,8 +231,8 @@ def _engine(
     )
 
 
-def _watch(tally: Tally, request: Request) -> AbstractContextManager[None]:
-    """Progress on standard error, with the number of images counted beside the job; none where it is closed."""
+def _watch(tally: Tally, total: Total) -> AbstractContextManager[None]:
+    """Progress on standard error; none where it is closed."""
     from serving.batch.progress import shown
 
-    return shown(tally, request.sources, request.shard, sys.stderr) if sys.stderr else nullcontext()
+    return shown(tally, total, sys.stderr) if sys.stderr else nullcontext()

@@ -112,7 +112,7 @@ class Job:
     async def _outcome(self, drawn: Drawn, readers: Threads) -> Outcome:
         """What becomes of one entry; gives its slot back."""
         try:
-            content = await readers.run(read, drawn.entry, drawn.read, wants(drawn.position))
+            content = await readers.run(read, drawn.entry, drawn.read, wants(drawn.position, self._work.total.rows))
             return await self._of(content)
         except JobError:
             raise

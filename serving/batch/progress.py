@@ -4,56 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from pipelines.errors import OcellaError
-from serving.batch.entry import Entry
-from serving.batch.shard import Shard
 from serving.batch.tally import Tally
+from serving.batch.total import Total
 
 PLAIN_EVERY_S = 10.0
 BAR_EVERY_S = 0.2
 
 
-class Total:
-    """The number of rows that a job will have, counted on a thread beside it.
-
-    Attributes:
-        rows: the number; ``None`` until it is known, and for ever where the sources cannot be walked, or only by doing
-            what the job does once more: decoding a video, decompressing a tar.
-    """
-
-    def __init__(self, sources: Iterable[Entry], shard: Shard) -> None:
-        self.rows: int | None = None
-        self._stopped = False
-        self._thread = threading.Thread(target=self._count, args=(sources, shard), name="total", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Count no further."""
-        self._stopped = True
-        self._thread.join()
-
-    def _count(self, sources: Iterable[Entry], shard: Shard) -> None:
-        rows = 0
-        try:
-            for entry in sources:
-                if self._stopped or entry.in_turn:
-                    return
-                rows += shard.takes(entry.name)
-        except (OSError, OcellaError):  # the job itself comes there, and says so
-            return
-        self.rows = rows
-
-
 @contextmanager
-def shown(
-    tally: Tally, sources: Iterable[Entry], shard: Shard, stream: TextIO, *, every_s: float = PLAIN_EVERY_S
-) -> Iterator[None]:
+def shown(tally: Tally, total: Total, stream: TextIO, *, every_s: float = PLAIN_EVERY_S) -> Iterator[None]:
     """Show ``tally`` on ``stream`` while the block runs: on a terminal as a bar, else in a line every ``every_s``."""
-    total, stop = Total(sources, shard), threading.Event()
+    stop = threading.Event()
     show = _bar if stream.isatty() else _lines
     thread = threading.Thread(target=show, args=(tally, total, stream, stop, every_s), name="progress", daemon=True)
     thread.start()
@@ -62,7 +27,6 @@ def shown(
     finally:
         stop.set()
         thread.join()
-        total.close()
 
 
 def line(tally: Tally, total: int | None, elapsed_s: float) -> str:

@@ -30,13 +30,14 @@ from serving.batch.summary import Summary
 from serving.batch.tally import Tally
 from serving.batch.tasks import check_formats
 from serving.batch.textfile import JobMetrics
+from serving.batch.total import Total
 from serving.batch.work import Running, Work
 from serving.batch.writers import Target
 
 METRICS_EVERY_S = 15.0
 NO_OPTIONS = PredictOptions()
 OVERLAYS = "overlays"
-Watch = Callable[[Tally], AbstractContextManager[None]]
+Watch = Callable[[Tally, Total], AbstractContextManager[None]]
 M = TypeVar("M", bound=Described)
 
 
@@ -70,7 +71,7 @@ class Request:
 def run_job(
     request: Request,
     context: AbstractAsyncContextManager[M],
-    watch: Watch = lambda _: nullcontext(),
+    watch: Watch = lambda tally, total: nullcontext(),
     *,
     begin: Callable[[M, Work], Running],
 ) -> Summary:
@@ -79,7 +80,7 @@ def run_job(
     Args:
         request: what is to be done.
         context: opens the model.
-        watch: shows the tally meanwhile.
+        watch: shows the tally meanwhile, with the number of rows to come.
         begin: makes the run, such as ``Job`` of an engine.
 
     A job that cannot go on gives a summary with its ``problem``, once it has begun; before that it raises JobError
@@ -102,17 +103,19 @@ async def _run(
     async with context as model:
         check_formats(request.formats, model.task)
         identity = _claim(request, model, journal)
-        work = Work(
-            sources=request.sources,
-            shard=request.shard,
-            options=request.options,
-            journal=journal,
-            overlays=Overlays(request.out / OVERLAYS) if request.draw else None,
-            private=request.out / PRIVATE,
-        )
-        run = _Run(request, model, begin(model, work), identity)
-        with watch(run.tally):
-            problem = await run.to_end()
+        with Total(request.sources, request.shard) as total:
+            work = Work(
+                sources=request.sources,
+                shard=request.shard,
+                options=request.options,
+                journal=journal,
+                overlays=Overlays(request.out / OVERLAYS) if request.draw else None,
+                private=request.out / PRIVATE,
+                total=total,
+            )
+            run = _Run(request, model, begin(model, work), identity)
+            with watch(run.tally, total):
+                problem = await run.to_end()
         return run.summary(problem)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 MOST = 24
 
 
-def wants(position: int) -> bool:
-    """Whether the image at this place of the job (from 0) may be shown at its end."""
-    return position % stride(position + 1) == 0
+def wants(position: int, total: int | None = None) -> bool:
+    """Whether the image at this place of the job (from 0) may be shown at its end.
+
+    ``total``: images of the job, so that none is drawn in vain; ``None``: not known yet.
+    """
+    return position % stride(max(position + 1, total or 0)) == 0
 
 
 def stride(count: int) -> int:

@@ -84,5 +84,6 @@ class Tally:
         return [Slow(seconds, name) for seconds, _, name, _ in sorted(self._slowest, reverse=True)]
 
     def thumbnails(self) -> Sequence[tuple[str, bytes]]:
-        """Names and JPEGs for the contact sheet, in order."""
-        return [self._thumbnails[i] for i in sorted(self._thumbnails)]
+        """Names and JPEGs for the contact sheet, in order: the same ones whenever the job's length became known."""
+        step = stride(self.rows)
+        return [self._thumbnails[i] for i in sorted(self._thumbnails) if i % step == 0]

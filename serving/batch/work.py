@@ -13,6 +13,7 @@ from serving.batch.journal import Journal
 from serving.batch.outcome import Row
 from serving.batch.shard import Shard
 from serving.batch.sources import Sources
+from serving.batch.total import Total
 
 Consume: TypeAlias = Callable[[Sequence[Row]], None]
 
@@ -28,6 +29,7 @@ class Work:
         journal: what is computed already, and what is computed now.
         overlays: where each result is drawn; ``None``: nowhere.
         private: the job's own folder, for files that nobody else looks at.
+        total: how many rows there will be.
     """
 
     sources: Sources
@@ -36,6 +38,7 @@ class Work:
     journal: Journal
     overlays: Overlays | None
     private: Path
+    total: Total
 
 
 class Running(Protocol):

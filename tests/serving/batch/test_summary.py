@@ -12,12 +12,15 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.batch.entry import Entry
 from serving.batch.facts import FactCounts, facts_of
-from serving.batch.progress import Total, line, shown
+from serving.batch.outcome import Outcome, Row
+from serving.batch.progress import line, shown
 from serving.batch.sampling import MOST, stride, wants
-from serving.batch.shard import WHOLE, Shard
+from serving.batch.shard import WHOLE
 from serving.batch.sources import Sources
 from serving.batch.tally import Tally
+from serving.batch.total import Total
 from tests.serving.batch.jobs import FakeEngine, image_folder, rows, run, video_file
 
 
@@ -99,9 +102,9 @@ def test_a_video_is_not_decoded_a_second_time_to_count_its_frames(tmp_path: Path
 
 
 def counted(words: tuple[bytes, ...]) -> int | None:
-    total = Total(Sources(words), WHOLE)
-    total._thread.join()
-    return total.rows
+    with Total(Sources(words), WHOLE) as total:
+        total._thread.join()
+        return total.rows
 
 
 def test_the_image_that_was_one_too_many_is_named_however_many_failed_before_it(tmp_path: Path):
@@ -121,7 +124,19 @@ def test_the_metrics_are_read_by_prometheus(out: Path):
 def test_the_images_shown_are_few_evenly_spread_and_never_missed(count: int):
     shown_at_the_end = [i for i in range(count) if i % stride(count) == 0]
     assert all(wants(i) for i in shown_at_the_end)
+    assert [i for i in range(count) if wants(i, count)] == shown_at_the_end
     assert min(count, MOST // 2) < len(shown_at_the_end) + 1 <= MOST + 1
+
+
+def test_the_same_images_are_shown_whenever_the_length_of_the_job_became_known():
+    unknown, late = Tally(), Tally()
+    for i in range(100):
+        for tally, total in ((unknown, None), (late, 100 if i > 10 else None)):
+            small = b"small" if wants(i, total) else b""
+            entry = Entry(name=b"%d" % i, relative=b"", stamp=b"", load=bytes)
+            tally.add(Row(i, i, entry, Outcome(sha256=f"{i:064x}", facts_json="[]", thumbnail=small)))
+    assert late.thumbnails() == unknown.thumbnails()
+    assert [name for name, _ in late.thumbnails()] == [str(i) for i in range(0, 100, 8)]
 
 
 def test_a_thumbnail_shows_the_drawn_result_small(tmp_path: Path):
@@ -187,7 +202,7 @@ def test_a_line_has_images_errors_rate_and_time_left():
 
 def test_plain_lines_are_written_where_there_is_no_terminal():
     stream = Watched(terminal=False)
-    with shown(tally_of(3, 1), [], Shard(), stream, every_s=0.001):
+    with Total([], WHOLE) as total, shown(tally_of(3, 1), total, stream, every_s=0.001):
         assert stream.written.wait(60)
     assert stream.getvalue().startswith("4")
     assert "\x1b" not in stream.getvalue()
@@ -195,7 +210,7 @@ def test_plain_lines_are_written_where_there_is_no_terminal():
 
 def test_a_terminal_has_a_bar():
     stream = Watched(terminal=True)
-    with shown(tally_of(3, 1), [], Shard(), stream):
+    with Total([], WHOLE) as total, shown(tally_of(3, 1), total, stream):
         assert stream.written.wait(60)
     assert "images/s" in stream.getvalue()
     assert "\x1b" in stream.getvalue()

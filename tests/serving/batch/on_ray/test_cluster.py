@@ -11,7 +11,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from serving.batch.job import Job
 from serving.batch.local import local_engine
 from serving.batch.on_ray.job import RayJob
 from serving.batch.on_ray.pool import ray_pool
-from serving.batch.run import Request, run_job
+from serving.batch.run import Request, Watch, run_job
 from serving.batch.sources import Choices, Sources
 from serving.batch.summary import Summary
 from serving.batch.tally import Tally
@@ -75,7 +75,7 @@ def request(out: Path, *sources: Path | str, **over: Any) -> Request:
 
 
 def on(cluster: Any, job: Request, package: Path, **over: Any) -> Summary:
-    watch: Callable[[Tally], AbstractContextManager[None]] = over.pop("watch", lambda _: nullcontext())
+    watch: Watch = over.pop("watch", lambda tally, total: nullcontext())
     pool = ray_pool(package, job.options, address=cluster.address, **over)
     return run_job(job, pool, watch, begin=RayJob)
 
@@ -110,6 +110,24 @@ def test_every_kind_of_source_gives_the_bytes_of_the_local_run(
     assert (again.computed, again.tally.ok) == (0, summary.tally.ok)
 
 
+@contextmanager
+def in_the_middle(tally: Tally, harm: Callable[[], None], when: list[int]) -> Iterator[None]:
+    """Do harm once the first rows are there; ``when`` keeps how many there were after it."""
+
+    def work() -> None:
+        while not tally.rows and not over.is_set():
+            over.wait(0.01)
+        harm()
+        when.append(tally.rows)
+
+    over = threading.Event()
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
 def test_an_actor_that_is_killed_costs_no_row_and_doubles_none(
     tmp_path: Path, cluster: Any, folder: Path, folders: dict[str, Path]
 ):
@@ -117,27 +135,38 @@ def test_an_actor_that_is_killed_costs_no_row_and_doubles_none(
     seen: dict[int, int] = {}
     when: list[int] = []
 
-    @contextmanager
-    def killing(tally: Tally) -> Iterator[None]:
-        def kill() -> None:
-            while not tally.rows and not over.is_set():
-                over.wait(0.01)
-            seen.update(actor_processes(cluster))
-            os.kill(min(seen), signal.SIGKILL)
-            when.append(tally.rows)
+    def kill() -> None:
+        seen.update(actor_processes(cluster))
+        os.kill(min(seen), signal.SIGKILL)
 
-        over = threading.Event()
-        thread = threading.Thread(target=kill)
-        thread.start()
-        yield
-        over.set()
-        thread.join()
-
-    summary = on(cluster, request(tmp_path / "there", folder, formats=FORMATS), folders["masks"], watch=killing)
+    job = request(tmp_path / "there", folder, formats=FORMATS)
+    summary = on(cluster, job, folders["masks"], watch=lambda tally, _: in_the_middle(tally, kill, when))
     assert summary.complete, summary.problem
     assert len(set(seen.values())) == 2, "an actor on each node"
     assert when[0] < 400, "in the middle"
     assert summary.computed == 397
+    assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
+
+
+def test_a_machine_that_is_lost_costs_no_row_and_doubles_none(
+    tmp_path: Path, cluster: Any, folder: Path, folders: dict[str, Path]
+):
+    here(request(tmp_path / "here", folder, formats=FORMATS, draw=True), folders["masks"])
+    machine = cluster.add_node(num_cpus=1)
+    raylet = machine.all_processes["raylet"][0].process.pid
+    seen: dict[int, int] = {}
+    when: list[int] = []
+
+    def lose() -> None:
+        seen.update(actor_processes(cluster))
+        cluster.remove_node(machine, allow_graceful=False)
+
+    job = request(tmp_path / "there", folder, formats=FORMATS, draw=True)
+    summary = on(cluster, job, folders["masks"], watch=lambda tally, _: in_the_middle(tally, lose, when))
+    assert summary.complete, summary.problem
+    assert raylet in seen.values(), "an actor on the machine"
+    assert when[0] < 400, "in the middle"
+    assert (summary.tally.rows, summary.tally.ok, summary.computed) == (400, 398, 397)
     assert data_files(tmp_path / "there") == data_files(tmp_path / "here")
 
 
