@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from export.named.random_weights import classifier, detector, segmenter
 from export.nets.specs import DetectorName, SegmenterName
 from export.nets.torchvision_classifier import classifier_names
 from export.subject import Subject
+from export.training.checkpoint import read_tensors
 from pipelines.errors import RecipeError
 
 _KINDS: tuple[tuple[tuple[str, ...], Callable[..., Subject]], ...] = (
@@ -47,13 +47,8 @@ def named_subject(name: str, *, weights: Path | None = None, size_hw: tuple[int,
 
 
 def _with_weights(subject: Subject, path: Path) -> Subject:
-    """Load strictly, and never run what a file brings along: tensors alone are read."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise RecipeError(f"{path} is not a file of weights alone: {' '.join(str(error).split())[:200]}") from error
+    """Load strictly; raises RecipeError where the file holds no tensors, or not this model's."""
+    state = read_tensors(path)
     module = subject.module.net
     assert isinstance(module, nn.Module), "torchvision's model is the net of ours"
     try:

@@ -98,6 +98,18 @@ def test_weights_from_a_file_are_taken_and_not_scaled(tmp_path):
     assert torch.equal(subject.module.net.classifier[3].weight, module.classifier[3].weight)
 
 
+def test_a_file_that_holds_no_weights_is_refused(tmp_path):
+    (tmp_path / "weights.pth").write_text("hello")
+    with pytest.raises(RecipeError, match=r"must be a whole file of tensors that torch\.save wrote"):
+        named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(RecipeError, match="does not hold the weights of mobilenet_v3_small"):
+        named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REQUIRED)
 def test_a_model_with_random_weights_passes_the_gate(name):

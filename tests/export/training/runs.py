@@ -80,7 +80,8 @@ class PointsTask:
     def evaluate(self, module: nn.Module) -> Mapping[str, float]:
         if self._scores:
             return {"accuracy": self._scores.pop(0)}
-        right = module(torch.from_numpy(self._points)).argmax(1) == torch.from_numpy(self._points.sum(1) > 0)
+        points = torch.from_numpy(self._points).to(next(module.parameters()).device)
+        right = module(points).argmax(1) == (points.sum(1) > 0)
         return {"accuracy": float(right.float().mean())}
 
     def pictures(self, module: nn.Module) -> Mapping[str, ByteArray]:

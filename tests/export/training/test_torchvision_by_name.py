@@ -27,7 +27,7 @@ AUGMENT
 [data]
 DATA
 [loop]
-batch_size = 8
+batch_size = BATCH
 accelerator = "cpu"
 keep = "last"
 """
@@ -45,7 +45,7 @@ CLASSIFIERS = {
     "vit_b_16": 32,
 }
 SEGMENTERS = ("deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet50", "lraspp_mobilenet_v3_large")
-DIGITS_EACH = 10
+DIGITS_EACH = 5
 DIGITS = 'test_fraction = 0.2\nformat = "class-folders"'
 NUCLEI = 'train = "train"\ntest = "test"\nformat = "masks"'
 WINDOWS = "augment = {crop_hw = [64, 64], windows = 16}"
@@ -53,7 +53,7 @@ WINDOWS = "augment = {crop_hw = [64, 64], windows = 16}"
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures each of 0, 1 and 2, as folders."""
+    """Five pictures each of 0, 1 and 2, as folders."""
     root = tmp_path_factory.mktemp("digits")
     images, labels = load_digits(return_X_y=True)
     for label in range(3):
@@ -64,20 +64,24 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def trained_by(
-    tmp_path: Path, *, data: Path, kind: str, name: str, side: int, reads: str = DIGITS, augment: str = ""
-) -> tuple[TrainedModel, Mapping[str, Any]]:
-    """The model that ``ocella train --smoke`` leaves, and its numbers."""
-    text = CONFIG.replace("KIND", kind).replace("NAME", name).replace("SIDE", str(side))
-    (tmp_path / "run.toml").write_text(text.replace("DATA", reads).replace("AUGMENT", augment))
-    out = tmp_path / "run"
-    words = ["train", str(tmp_path / "run.toml"), "--smoke", "--data", str(data), "--out", str(out)]
-    assert ocella.main(words) == 0
-    return load_trained(out), json.loads((out / "metrics.jsonl").read_text())
+def train(tmp_path: Path, data: Path, **words: str) -> int:
+    """Run ``ocella train --smoke`` with the config, in which each word is replaced; its exit code."""
+    text = CONFIG
+    for word, value in ({"AUGMENT": "", "BATCH": "8", "DATA": DIGITS} | words).items():
+        text = text.replace(word, value)
+    (tmp_path / "run.toml").write_text(text)
+    paths = ["--data", str(data), "--out", str(tmp_path / "run")]
+    return ocella.main(["train", str(tmp_path / "run.toml"), "--smoke", *paths])
+
+
+def outcome(tmp_path: Path) -> tuple[TrainedModel, Mapping[str, Any]]:
+    """The model that the run left, and its numbers."""
+    return load_trained(tmp_path / "run"), json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
 
 
 def assert_classifies(tmp_path: Path, digits: Path, name: str, side: int) -> tuple[TrainedModel, Mapping[str, Any]]:
-    trained, numbers = trained_by(tmp_path, data=digits, kind="torchvision_classifier", name=name, side=side)
+    assert train(tmp_path, digits, KIND="torchvision_classifier", NAME=name, SIDE=str(side)) == 0
+    trained, numbers = outcome(tmp_path)
     assert (trained.labels, trained.num_classes) == (("0", "1", "2"), 3)
     assert math.isfinite(numbers["loss"])
     assert 0 <= numbers["top1"] <= 1
@@ -88,9 +92,9 @@ def assert_classifies(tmp_path: Path, digits: Path, name: str, side: int) -> tup
 
 def assert_segments(tmp_path: Path, name: str) -> None:
     nuclei = fetch_published("nuclei", cache_root(None).parent / "data", report=lambda _: None)
-    trained, numbers = trained_by(
-        tmp_path, data=nuclei, kind="torchvision_segmenter", name=name, side=64, reads=NUCLEI, augment=WINDOWS
-    )
+    words = {"KIND": "torchvision_segmenter", "NAME": name, "SIDE": "64", "DATA": NUCLEI, "AUGMENT": WINDOWS}
+    assert train(tmp_path, nuclei, **words) == 0
+    trained, numbers = outcome(tmp_path)
     assert trained.labels == ("background", "foreground")
     assert math.isfinite(numbers["loss"])
     assert numbers["miou"] > 0
@@ -98,6 +102,14 @@ def assert_segments(tmp_path: Path, name: str) -> None:
 
 def test_a_small_classifier_is_trained_by_its_name(tmp_path: Path, digits: Path) -> None:
     assert_classifies(tmp_path, digits, "mobilenet_v3_small", 32)
+
+
+def test_a_batch_that_is_too_small_for_the_norms_is_refused(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"KIND": "torchvision_classifier", "NAME": "mobilenet_v3_small", "SIDE": "32", "BATCH": "1"}
+    assert train(tmp_path, digits, **words) == 1
+    assert "loop.batch_size must be 2 or more for this model" in capsys.readouterr().err
 
 
 @pytest.mark.slow
