@@ -57,6 +57,12 @@ def test_the_text_names_mask_quota_and_every_model():
     assert "  runs at once: 1 (deploy.toml says so)" in text
 
 
+@pytest.mark.parametrize(("cores", "said"), [(6, False), (7, True), (16, True)])
+def test_more_cores_than_one_process_keeps_busy_are_said(cores: int, said: bool):
+    text = plan_text([candidate()], allowance=Allowance(cores, math.inf))
+    assert (f"--processes {math.ceil(cores / 4)} uses the others" in text) == said
+
+
 def test_processes_share_the_cores():
     text = plan_text([candidate()], processes=3, allowance=Allowance(8, math.inf))
     assert "processes: 3, with 2 of the cores each" in text
