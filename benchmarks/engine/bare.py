@@ -6,10 +6,11 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import grpc.aio
@@ -41,16 +42,42 @@ def bare_server() -> Iterator[BareServer]:
             process.kill()
 
 
-def cpu_of_a_request(server: BareServer, messages: Messages, *, concurrency: int, duration_s: float) -> float:
-    """Seconds of the server's processor time for one request."""
+@dataclass(frozen=True, kw_only=True)
+class BareCost:
+    """What the bare server costs a request.
 
-    async def send() -> float:
+    Attributes:
+        cpu_s: of its processor time, 32 concurrent.
+        p50_s: median latency, one at a time.
+    """
+
+    cpu_s: float
+    p50_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"a bare grpc.aio server: {self.cpu_s * 1000:.2f} ms of CPU a request at 32 concurrent, "
+            f"p50 {self.p50_s * 1000:.2f} ms at 1"
+        )
+
+
+def measure_bare(server: BareServer, messages: Messages, *, duration_s: float) -> BareCost:
+    """Send alone, then 32 at once."""
+
+    async def send() -> BareCost:
         async with generator(server.address) as sending:
+            alone = await sending.closed(messages, concurrency=1, duration_s=duration_s)
             before = _cpu_s(server.pid)
-            outcome = await sending.closed(messages, concurrency=concurrency, duration_s=duration_s)
-        return (_cpu_s(server.pid) - before) / outcome.ok
+            many = await sending.closed(messages, concurrency=32, duration_s=duration_s)
+            cpu_s = _cpu_s(server.pid) - before
+        return BareCost(cpu_s=cpu_s / many.ok, p50_s=alone.percentile_s(50))
 
     return asyncio.run(send())
+
+
+def mean_of(costs: Sequence[BareCost]) -> BareCost:
+    """The mean of each figure."""
+    return BareCost(cpu_s=fmean(one.cpu_s for one in costs), p50_s=fmean(one.p50_s for one in costs))
 
 
 def _cpu_s(pid: int) -> float:

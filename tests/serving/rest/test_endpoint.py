@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines.errors import OverloadedError
 from serving.app import ListeningServer, listening
@@ -232,15 +233,15 @@ async def test_a_stop_finishes_the_request_that_is_inside(
 
 
 async def test_answers_do_not_wait_for_acknowledgements(server: ListeningServer, monkeypatch: pytest.MonkeyPatch):
-    accepted: list[socket.socket] = []
-    accept = socket.socket.accept
+    at_once: list[bool] = []
+    made = H11Protocol.connection_made
 
-    def note(listener: socket.socket) -> tuple[socket.socket, object]:
-        connection, address = accept(listener)
-        accepted.append(connection)
-        return connection, address
+    def note(protocol: H11Protocol, transport: asyncio.Transport) -> None:
+        made(protocol, transport)
+        connection = transport.get_extra_info("socket")
+        at_once.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
 
-    monkeypatch.setattr(socket.socket, "accept", note)
+    monkeypatch.setattr(H11Protocol, "connection_made", note)
     async with client_of(server) as http:
         assert (await http.get("/v2/health/live")).status_code == 200
-        assert [each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0 for each in accepted] == [True]
+    assert at_once == [True]
