@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torchvision import models
 from torchvision.models.detection.image_list import ImageList
 
 from export.draft import ExportChoices
@@ -88,26 +87,6 @@ def test_the_outputs_of_a_head_are_decoded_as_torchvision_does_itself(ssdlite):
 def test_an_unknown_name_is_refused():
     with pytest.raises(RecipeError, match="no model 'resnet_18', did you mean 'resnet18'"):
         named_subject("resnet_18")
-
-
-def test_weights_from_a_file_are_taken_and_not_scaled(tmp_path):
-    module = models.mobilenet_v3_small(weights=None)
-    torch.save(module.state_dict(), tmp_path / "weights.pth")
-    subject = named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
-    assert subject.trained
-    assert torch.equal(subject.module.net.classifier[3].weight, module.classifier[3].weight)
-
-
-def test_a_file_that_holds_no_weights_is_refused(tmp_path):
-    (tmp_path / "weights.pth").write_text("hello")
-    with pytest.raises(RecipeError, match=r"must be a whole file of tensors that torch\.save wrote"):
-        named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
-
-
-def test_weights_of_another_model_are_refused(tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pth")
-    with pytest.raises(RecipeError, match="does not hold the weights of mobilenet_v3_small"):
-        named_subject("mobilenet_v3_small", weights=tmp_path / "weights.pth")
 
 
 @pytest.mark.slow
