@@ -33,6 +33,7 @@ from serving.ports import bind
 from serving.probes import OwnProbes, Probes, SharedProbes, state_of
 from serving.rest.parts import RestParts
 from serving.security.follow import Follower
+from serving.security.grpc_connections import GrpcConnections
 from serving.security.limits import PerClient
 from serving.security.parts import SecurityParts, security_parts
 from serving.settings import Settings, check_exposure, exposure_warnings
@@ -110,6 +111,8 @@ async def listening(settings: Settings, *, sinks: Sequence[Sink] = ()) -> AsyncI
             settings, Vision(parts), faces, inference, health, calls=calls, security=security
         )
         await server.start()
+        port = int(grpc_address.rpartition(":")[2])
+        await stack.enter_async_context(GrpcConnections(port, most=settings.max_connections))
         if security.followed:
             await stack.enter_async_context(Follower(security.followed, interval_s=settings.secrets_interval_s))
         stack.push_async_callback(_stop, server, catalog, plane, calls, settings.grace_s)

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         max_request_s: longest time that an image or tensors may be inside, and a body may take to come.
         max_requests_per_s: of one client on average, a second's worth at once; null: no limit.
         max_streams: open streams of one client.
-        max_connections: open HTTP connections of one address.
+        max_connections: open connections of one address, of HTTP and of gRPC each.
         max_grpc_connections: open gRPC connections of all clients.
         max_uploads: HTTP bodies that are on their way in at once.
         max_upload_bytes: that have come of them.

@@ -1,7 +1,9 @@
 import queue
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from protos.ocella.v1 import vision_pb2, vision_pb2_grpc
 from protos.oip import infer_pb2, service_pb2_grpc
 from serving.security.cli import add_token
+from serving.security.grpc_connections import GrpcConnections
 from serving.security.roles import Role
 from tests.packages import photo, png
 from tests.serving.security.apis import (
@@ -37,6 +40,7 @@ FAULTS = (
     "requests faster than `--max-requests-per-s`",
     "more streams than `OCELLA_MAX_STREAMS`",
     "more gRPC connections than `OCELLA_MAX_GRPC_CONNECTIONS`",
+    "more gRPC connections of an address than `OCELLA_MAX_CONNECTIONS`",
     "queue above `max_queue` of `deploy.toml`",
     "queue above `max_queue_bytes` of `deploy.toml`",
     "run longer than `--max-request-s`",
@@ -149,6 +153,22 @@ def test_a_connection_beyond_those_of_grpc_is_refused(model: Path):
             }
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_an_address_with_all_its_grpc_connections_open_loses_one_more(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.app.GrpcConnections", partial(GrpcConnections, interval_s=0.02))
+    nothing: queue.Queue[Any] = queue.Queue()
+    with server_in_thread(model, max_connections=1) as server:
+        caller = Caller(server=server)
+        with _open_stream(caller):
+            fault = "more gRPC connections of an address than `OCELLA_MAX_CONNECTIONS`"
+            assert expected(fault) == {
+                "ocella.v1": caller.code(lambda channel, call: list(_predict_stream(channel, _waiting(nothing), call))),
+                "OIP": caller.code(lambda channel, call: list(_infer_stream(channel, _waiting(nothing), call))),
+            }
+            nothing.put(None)
+            nothing.put(None)
+
+
 @pytest.mark.parametrize(
     ("fault", "deploy"),
     [
@@ -217,6 +237,11 @@ def _predict_stream(channel: grpc.Channel, requests: Any, call: Any) -> Any:
 
 def _infer_stream(channel: grpc.Channel, requests: Any, call: Any) -> Any:
     return service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(requests), **call)
+
+
+def _waiting(requests: queue.Queue[Any]) -> Iterator[Any]:
+    """Requests that do not come: the stream stays open."""
+    return iter(requests.get, None)
 
 
 @contextmanager
