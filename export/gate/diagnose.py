@@ -181,6 +181,8 @@ def _batch_statistics(scene: Scene) -> str | None:
 def _batch_constant(scene: Scene) -> str | None:
     if isinstance(scene.candidate.manifest.inputs[0].shape[0], int):
         return None  # by design, and said in the manifest
+    if not _nodes(scene, _is_nms) and _raw_agrees(scene):
+        return None  # what the host decodes knows no batch
     sizes = [1, 2, 3, 4]
     good = [batch for batch in sizes if scene.passes(replace(scene.case, batch=batch))]
     if not good or len(good) == len(sizes):

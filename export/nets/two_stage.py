@@ -61,9 +61,9 @@ class FasterRcnnNet(nn.Module):
 
     def _pool(self, features: list[torch.Tensor], proposals: torch.Tensor) -> torch.Tensor:
         """``(N * P, channels, 7, 7)`` of each proposal from the level that fits its size."""
-        count = proposals.shape[1]
-        rows = torch.arange(proposals.shape[0], device=proposals.device).repeat_interleave(count)
-        regions = torch.cat((rows[:, None].to(proposals.dtype), proposals.flatten(0, 1)), dim=1)
+        rows = torch.arange(proposals.shape[0], device=proposals.device, dtype=proposals.dtype)[:, None, None]
+        of_row = torch.zeros_like(proposals[..., :1]) + rows  # (N, P, 1)
+        regions = torch.cat((of_row, proposals), dim=2).flatten(0, 1)
         sides = (proposals[..., 2:] - proposals[..., :2]).prod(dim=-1).clamp(min=0).sqrt().flatten()
         # 1e-6: as torchvision's LevelMapper, so that a side on the border goes up.
         level = torch.floor(_CANONICAL_LEVEL + torch.log2(sides / _CANONICAL_SIDE + 1e-6)).clamp(2, 5) - 2
