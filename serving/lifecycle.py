@@ -186,7 +186,7 @@ class Lifecycle:
             try:
                 await self._bring(entry.candidate, threads, [])
             finally:
-                threads.close()
+                threads.close(wait=False)
 
     async def _look_again(self) -> None:
         """Survey the folders; where that fails, what was seen last counts."""
@@ -202,7 +202,7 @@ class Lifecycle:
         try:
             return await self._align(model, threads)
         finally:
-            threads.close()
+            threads.close(wait=False)
 
     async def _align(self, model: ModelFolder, threads: Threads) -> list[str]:
         """Let the chosen versions answer and no other; returns what failed."""

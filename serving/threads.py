@@ -51,8 +51,12 @@ class Threads:
         self._jobs.put((future, call, arguments))
         return future
 
-    def close(self) -> None:
-        """Begin no further call, cancel those that wait, and give those under way a second to end."""
+    def close(self, *, wait: bool = True) -> None:
+        """Begin no further call, cancel those that wait, and give those under way a second to end.
+
+        ``wait``: without it nobody waits for them; for threads that stand back, which a busy machine may leave standing
+        for long, and the loop with them.
+        """
         self._open = False
         while not self._jobs.empty():
             job = self._jobs.get()
@@ -60,6 +64,8 @@ class Threads:
                 job[0].cancel()
         for _ in self._threads:
             self._jobs.put(None)
+        if not wait:
+            return
         end = time.monotonic() + _JOIN_S
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))

@@ -90,6 +90,15 @@ async def test_closing_cancels_what_waits_and_ends_the_threads():
         threads.run(lambda: None)
 
 
+async def test_closing_without_waiting_leaves_a_call_under_way_to_its_end():
+    threads, gate, begun = Threads(1, name="test"), threading.Event(), threading.Event()
+    under_way = threads.run(lambda: begun.set() or gate.wait())
+    await asyncio.to_thread(begun.wait)
+    threads.close(wait=False)  # waiting would hold this loop, and so the gate, for a second
+    gate.set()
+    assert await under_way
+
+
 def test_a_call_that_outlives_its_loop_ends_in_silence(recwarn: pytest.WarningsRecorder):
     gate = Gate()
 
