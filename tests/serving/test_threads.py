@@ -90,13 +90,15 @@ async def test_closing_cancels_what_waits_and_ends_the_threads():
         threads.run(lambda: None)
 
 
-async def test_closing_without_waiting_leaves_a_call_under_way_to_its_end():
-    threads, gate, begun = Threads(1, name="test"), threading.Event(), threading.Event()
-    under_way = threads.run(lambda: begun.set() or gate.wait())
-    await asyncio.to_thread(begun.wait)
-    threads.close(wait=False)  # waiting would hold this loop, and so the gate, for a second
-    gate.set()
-    assert await under_way
+async def test_closing_without_waiting_leaves_a_call_under_way_to_its_end(monkeypatch: pytest.MonkeyPatch):
+    threads, gate = Threads(1, name="closing"), Gate()
+    running = threads.run(gate)
+    assert await asyncio.to_thread(gate.entered.wait, PATIENCE_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "join", lambda *_: pytest.fail("it waited"))
+        threads.close(wait=False)
+    gate.open.set()
+    assert await running == "through"
 
 
 def test_a_call_that_outlives_its_loop_ends_in_silence(recwarn: pytest.WarningsRecorder):
