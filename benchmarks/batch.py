@@ -34,7 +34,7 @@ from typing import Self
 
 import cv2
 
-from pipelines.image import ImageLimits
+from pipelines.image import ImageLimits, decode_image
 from pipelines.loader import load_model
 from pipelines.options import PredictOptions
 from pipelines.session import run_one
@@ -92,13 +92,14 @@ class Round:
 
 def make_images(folder: Path, count: int) -> list[Path]:
     """Distinct JPEG files of 640 x 480 from the sample photos."""
-    photos = [cv2.resize(cv2.imread(str(path)), (640, 480)) for path in sorted(PHOTOS.iterdir())]
+    photos = [decode_image(path.read_bytes(), exif="apply", alpha="white") for path in sorted(PHOTOS.iterdir())]
     paths = []
     for i in range(count):
-        photo = photos[i % len(photos)].copy()
-        photo[:8, :8] = (i % 256, i // 256 % 256, 128)
+        photo = cv2.resize(photos[i % len(photos)], (640, 480))
+        for bit in range(24):  # the number in black and white, for equal images are computed once
+            photo[:8, 8 * bit : 8 * bit + 8] = 255 * (i >> bit & 1)
         paths.append(folder / f"{i:06}.jpg")
-        cv2.imwrite(str(paths[-1]), photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(str(paths[-1]), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
     return paths
 
 
@@ -184,6 +185,7 @@ def run_whole_job(pipe: Connection, package: Path, folder: Path, out: Path) -> N
 
     summary = run_job(request, local_engine(package, OPTIONS), watch, begin=Job)
     assert summary.complete, summary.problem
+    assert summary.computed == summary.tally.rows, "each image is one of its own"
     pipe.send(summary.tally.rows)
     pipe.recv()
 

@@ -21,7 +21,7 @@ from serving.threads import Threads
 
 COMMIT_ROWS = 64
 COMMIT_S = 0.5
-READERS = 4  # waiting for a disk or a network takes no core
+READERS = 4  # waiting for a disk or a network takes no core; so many images are read before their turn
 _Window: TypeAlias = "asyncio.Queue[tuple[Drawn, asyncio.Task[Outcome] | None] | None]"
 
 
@@ -45,7 +45,8 @@ class Job:
         self._engine, self._work = engine, work
         self._journal = work.journal
         self._compute = Custody(engine, Finisher(engine.decode, work.overlays), work)
-        self._slots = asyncio.Semaphore(engine.concurrency)
+        self._slots = asyncio.Semaphore(engine.concurrency + READERS)
+        self._turns = asyncio.Semaphore(engine.concurrency)
         # Contents in work or not yet committed: the journal does not know them, and none is computed twice.
         self._pending: dict[str, asyncio.Future[Outcome]] = {}
 
@@ -65,7 +66,7 @@ class Job:
                 owner.close()
 
     async def _draw(self, feed: Feed, window: _Window, readers: Threads, tasks: asyncio.TaskGroup) -> None:
-        """Start as many entries as the engine takes at once."""
+        """Start as many entries as the engine takes at once, and those whose images are read meanwhile."""
         async for drawn in feed:
             if drawn.known is not None:
                 await window.put((drawn, None))
@@ -131,7 +132,8 @@ class Job:
             return known
         pending = self._pending[content.sha256] = asyncio.get_running_loop().create_future()
         try:
-            outcome = await self._compute(content)
+            async with self._turns:
+                outcome = await self._compute(content)
         except JobError:
             pending.cancel()
             raise

@@ -1,12 +1,12 @@
-"""A package run in this process, by the same parts as the server's: its data plane, batches and pixel threads."""
+"""A package run in this process, by the same parts as the server's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 
@@ -15,6 +15,7 @@ from pipelines.loader import Loaded, find_package, load_package
 from pipelines.options import PredictOptions
 from pipelines.types import ByteArray
 from serving.batch.engine import Engine, Finish
+from serving.batch.whole import WholeImages, suits
 from serving.cascade import serve_loaded
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
@@ -29,41 +30,51 @@ from serving.threads import Threads
 T = TypeVar("T")
 
 
+class Predict(Protocol):
+    """Answers an encoded image; ``serialize`` makes of the answer what is wanted, on a thread."""
+
+    async def __call__(self, data: bytes, serialize: Callable[[Answer], T]) -> T:
+        """Raises one of the image's own errors, or whatever a faulty model raises."""
+        ...
+
+
 class LocalEngine:
     """A package's model; see ``Engine``."""
 
-    def __init__(
-        self, loaded: Loaded, served: ServedModel, plane: DataPlane, options: PredictOptions, *, cores: int
-    ) -> None:
+    def __init__(self, loaded: Loaded, served: ServedModel, predict: Predict, *, concurrency: int) -> None:
         self.package: Path | None = loaded.folder
         self.model, self.version = served.name, served.version
         self.task: str = served.task
         self.labels: tuple[str, ...] = getattr(loaded.manifest, "labels", ())  # a cascade has none of its own
         self.manifest_json = served.manifest_json
-        # All runs full, and as many again being decoded and finished as there are pixel threads, twice: one that is
-        # in work and one that waits for it.
-        self.concurrency = min(served.policy.slots * served.policy.max_size + 2 * cores, served.policy.capacity)
+        self.concurrency = concurrency
         self._pipeline = loaded.pipeline
-        self._plane = plane
-        self._options = options
+        self._predict = predict
 
     async def answer(self, data: bytes, finish: Finish[T]) -> T:
         """Run the model on one encoded image."""
 
         def serialize(answer: Answer) -> T:
-            spent = answer.timings
-            return finish(
-                answer.result,
-                answer.image_hw,
-                spent.decode_s + spent.preprocess_s + spent.inference_s + spent.postprocess_s,
-            )
+            return finish(answer.result, answer.image_hw, answer.timings.worked_s)
 
-        call = PredictCall(model=self.model, version=self.version, image=data, options=self._options)
-        return await self._plane.predict(call, serialize)
+        return await self._predict(data, serialize)
 
     def decode(self, data: bytes) -> ByteArray:
         """The pixels that results refer to."""
         return self._pipeline.decode(data, ImageLimits())
+
+
+class InBatches:
+    """A model behind the server's own data plane; see ``Predict``."""
+
+    def __init__(self, plane: DataPlane, served: ServedModel, options: PredictOptions) -> None:
+        self._plane, self._served, self._options = plane, served, options
+
+    async def __call__(self, data: bytes, serialize: Callable[[Answer], T]) -> T:
+        """Prepare and finish it on pixel threads, and run it with others."""
+        served = self._served
+        call = PredictCall(model=served.name, version=served.version, image=data, options=self._options)
+        return await self._plane.predict(call, serialize)
 
 
 @asynccontextmanager
@@ -86,12 +97,19 @@ async def local_engine(
     except BaseException:
         loaded.close()
         raise
-    catalog = Catalog()
     meter = Metrics().model(loaded.manifest.name, loaded.manifest.version)
-    pixels = Threads(cores, name="pixels")
-    try:
-        with serve_loaded(loaded, deploy, meter, cores=cores) as served:
-            catalog.put_ready(served)
-            yield LocalEngine(loaded, served, DataPlane(catalog, pixels, ImageLimits()), options, cores=cores)
-    finally:
-        pixels.close()
+    with serve_loaded(loaded, deploy, meter, cores=cores) as served, ExitStack() as stack:
+        if suits(served, cores=cores):
+            whole = WholeImages(served, options)
+            stack.callback(whole.close)
+            yield LocalEngine(loaded, served, whole, concurrency=served.policy.slots)
+            return
+        pixels = Threads(cores, name="pixels")
+        stack.callback(pixels.close)
+        catalog = Catalog()
+        catalog.put_ready(served)
+        in_batches = InBatches(DataPlane(catalog, pixels, ImageLimits()), served, options)
+        # All runs full, and as many again being decoded and finished as there are pixel threads, twice: one that is
+        # in work and one that waits for it.
+        most = served.policy.slots * served.policy.max_size + 2 * cores
+        yield LocalEngine(loaded, served, in_batches, concurrency=min(most, served.policy.capacity))

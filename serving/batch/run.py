@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import time
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from pipelines.errors import OcellaError
 from pipelines.options import PredictOptions
+from serving import event_loop
 from serving.batch.draw import Overlays
 from serving.batch.engine import Described
 from serving.batch.errors import TooManyErrorsError
@@ -90,7 +90,7 @@ def run_job(
     private = request.out / PRIVATE
     private.mkdir(parents=True, exist_ok=True)
     with locked(private / "lock", of=request.out), Journal(private / "journal.sqlite") as journal:
-        return asyncio.run(_run(request, context, journal, watch, begin))
+        return event_loop.run(_run(request, context, journal, watch, begin))
 
 
 async def _run(
