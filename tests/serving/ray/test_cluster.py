@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -29,6 +30,8 @@ from pipelines.errors import (
     UnknownModelError,
 )
 from pipelines.types import identical
+from protos.ocella.v1 import vision_pb2
+from protos.ocella.v1.vision_pb2_grpc import VisionStub
 from protos.oip import infer_pb2, metadata_pb2
 from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
 from serving.client import Prediction, Retry, VisionClient
@@ -36,9 +39,11 @@ from serving.ray.names import ROUTER, app_of
 from serving.ray.proxy import SERVICES
 from serving.wire import STATUS_DETAILS_KEY
 from tests.builders import classification_head
+from tests.corpus import encode
 from tests.graphs import classifier_graph
 from tests.packages import edit_manifest, make_package
 from tests.serving.ray.clusters import Asking, RunningCluster, choose, running_cluster
+from tests.serving.ray.slow import slow_graph
 from tests.serving.servers import PATIENCE_S, Offline
 
 pytestmark = [
@@ -46,18 +51,21 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),  # what Ray does with sockets, threads and files is Ray's
 ]
 MODELS = ("classes", "things", "masks", "vectors")
+DEADLINE_S = 3.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture(scope="module")
 def own_repository(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """Five models that load, one of them twice, and one that does not."""
+    """Six models that load, one of them twice, and one that does not."""
     root = tmp_path_factory.mktemp("ray") / "repository"
     shutil.copytree(repository, root)
     for model in MODELS:
         choose(root, model, 2 if model == "classes" else 1)
     make_package(root / "lonely" / "1", graph=classifier_graph(), head=classification_head(), name="lonely")
     choose(root, "lonely", 1, most=2)
+    make_package(root / "slow" / "1", graph=slow_graph(), head=classification_head(), name="slow")
+    choose(root, "slow", 1)
     folder = make_package(root / "broken" / "1", name="broken")
     edit_manifest(folder, lambda raw: raw["labels"].reverse(), reseal=False)
     choose(root, "broken", 1)
@@ -80,6 +88,19 @@ def get(cluster: RunningCluster, path: str, body: bytes | None = None) -> Any:
     request = urllib.request.Request(f"http://{cluster.http}{path}", body, {"content-type": "image/png"})
     with OPENER.open(request, timeout=PATIENCE_S) as answer:
         return answer.read().decode()
+
+
+def counted(cluster: RunningCluster, line: str) -> float:
+    """What a scrape says of a counter, in sum over the replicas."""
+    return sum(float(one.split()[-1]) for one in get(cluster, "/metrics").splitlines() if one.startswith(line))
+
+
+def wait_for_count(cluster: RunningCluster, line: str, least: float) -> float:
+    """What a counter has come to once it is at ``least``; replicas tell of themselves each second."""
+    end = time.monotonic() + PATIENCE_S
+    while (now := counted(cluster, line)) < least and time.monotonic() < end:
+        pass
+    return now
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -161,7 +182,7 @@ def test_health_knows_which_models_answer(client: VisionClient):
 
 def test_models_are_listed_with_why_one_does_not_answer(client: VisionClient):
     known = {status.name: status for status in client.list_models()}
-    assert {name for name, status in known.items() if status.ready} == {*MODELS, "lonely"}
+    assert {name for name, status in known.items() if status.ready} == {*MODELS, "lonely", "slow"}
     assert "recipe changed" in known["broken"].reason
 
 
@@ -178,25 +199,38 @@ def test_galleries_of_faces_are_refused_in_one_sentence(client: VisionClient):
 
 def test_http_has_probes_models_and_predictions(cluster: RunningCluster, photos: list[bytes]):
     assert get(cluster, "/healthz") == "ok\n"
-    assert json.loads(get(cluster, "/readyz")) == {"ready": True, "models_ready": 5, "models_not_ready": 1}
-    assert len(json.loads(get(cluster, "/v1/models"))["models"]) == 6
+    assert json.loads(get(cluster, "/readyz")) == {"ready": True, "models_ready": 6, "models_not_ready": 1}
+    assert len(json.loads(get(cluster, "/v1/models"))["models"]) == 7
     predicted = json.loads(get(cluster, "/v1/models/classes:predict", photos[0]))
     assert predicted["predictions"][0]["result"]["task"] == "classification"
 
 
 def test_one_scrape_has_the_metrics_of_all_replicas(cluster: RunningCluster, client: VisionClient, photos: list[bytes]):
     line = 'ocella_requests_total{code="OK",method="Predict",model="classes",version="1"}'
-
-    def counted() -> float:
-        return sum(float(one.split()[-1]) for one in get(cluster, "/metrics").splitlines() if one.startswith(line))
-
-    before = counted()
+    before = counted(cluster, line)
     for _ in range(20):
         client.predict("classes", photos[0])
-    end = time.monotonic() + PATIENCE_S
-    while (now := counted()) < before + 20 and time.monotonic() < end:  # replicas tell of themselves each second
-        pass
-    assert now == before + 20
+    assert wait_for_count(cluster, line, before + 20) == before + 20
+
+
+def test_a_deadline_that_passes_during_the_run_is_told_and_ends_the_run(cluster: RunningCluster, photos: list[bytes]):
+    request = vision_pb2.PredictRequest(model="slow", image=encode(np.full((96, 128, 3), 255, np.uint8), "PNG"))
+    with grpc.insecure_channel(cluster.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        VisionStub(channel).Predict(request, timeout=DEADLINE_S)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    with VisionClient(cluster.grpc, timeout_s=PATIENCE_S) as client:  # the run would hold the one slot for minutes
+        assert client.predict("slow", photos[0]).version == 1
+    ended = 'ocella_terminated_runs_total{model="slow",version="1"}'
+    assert wait_for_count(cluster, ended, 1) == 1
+
+
+def test_a_stream_whose_deadline_passes_ends_with_it_and_so_does_its_run(cluster: RunningCluster, photos: list[bytes]):
+    slow = vision_pb2.PredictRequest(model="slow", image=encode(np.full((96, 128, 3), 254, np.uint8), "PNG"))
+    with grpc.insecure_channel(cluster.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+        list(VisionStub(channel).PredictStream(iter([slow]), timeout=DEADLINE_S))
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    with VisionClient(cluster.grpc, timeout_s=PATIENCE_S) as client:
+        assert client.predict("slow", photos[0]).version == 1
 
 
 def test_a_replica_that_dies_costs_no_request(cluster: RunningCluster, photos: list[bytes]):
@@ -238,7 +272,7 @@ def test_the_command_deploys_on_a_cluster_that_is_there_and_leaves_alone_what_di
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    assert re.search(r"^ready: classes 1, lonely 1, masks 1, things 1, vectors 1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ready: classes 1, lonely 1, masks 1, slow 1, things 1, vectors 1$", done.stdout, re.MULTILINE)
     assert re.search(r"^not ready: broken .*recipe changed", done.stdout, re.MULTILINE)
     assert cluster.replicas_of(app_of("things")).keys() == before
 
