@@ -22,13 +22,15 @@ _PORTABLE = 1  # cudaHostAllocPortable: locked for every device
 def locked_bytes(count: int, *, device: int) -> ByteArray | None:
     """``(count,)`` uint8, page-locked until nobody holds it; ``None`` where CUDA is missing or refuses."""
     runtime = _runtime()
-    if runtime is None or runtime.cudaSetDevice(device) != 0:
+    if runtime is None:
         return None
     address = ctypes.c_void_p()
-    if runtime.cudaHostAlloc(ctypes.byref(address), ctypes.c_size_t(count), ctypes.c_uint(_PORTABLE)) != 0:
+    wanted = ctypes.byref(address), ctypes.c_size_t(count), ctypes.c_uint(_PORTABLE)
+    if runtime.cudaSetDevice(device) != 0 or runtime.cudaHostAlloc(*wanted) != 0:
         runtime.cudaGetLastError()  # said: the next call of whoever must not fail for it
         return None
-    assert address.value is not None
+    if address.value is None:  # for no bytes at all
+        return None
     block = (ctypes.c_ubyte * count).from_address(address.value)
     freed = weakref.finalize(block, runtime.cudaFreeHost, ctypes.c_void_p(address.value))
     freed.atexit = False  # by then the driver may be gone
@@ -44,7 +46,7 @@ class Staging(threading.local):
         self._blocks: dict[str, ByteArray] = {}
 
     def batch(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
-        """An array for the input ``name``, the same memory at each call of a thread; it holds what was there before."""
+        """An array for the input ``name``, the same memory at each call of a thread: zeros, or what was there."""
         needed = math.prod(shape) * dtype.itemsize
         block = self._blocks.get(name)
         if block is None or block.nbytes < needed:
@@ -52,6 +54,8 @@ class Staging(threading.local):
             block = locked_bytes(needed, device=self._device)
             if block is None:
                 block = np.zeros(needed, np.uint8)
+            else:
+                block.fill(0)  # else padding could hold what is no value of an input, such as an index out of range
             self._blocks[name] = block
         return block[:needed].view(dtype).reshape(shape)
 

@@ -60,18 +60,26 @@ class ShapedSession:
         self.inputs, self.outputs, self.graph_outputs = first.inputs, first.outputs, first.graph_outputs
         self.provider, self.fallback = first.provider, first.fallback
         self._first, self._another, self._most = first, another, most
-        self._padded = bool(first.inputs) and not isinstance(first.inputs[0].shape[0], int)
+        self._padded = all(spec.shape and not isinstance(spec.shape[0], int) for spec in first.inputs)
+        self._first_axis = {spec.name: spec.shape[0] for spec in first.graph_outputs if spec.shape}
         self._by_shape: OrderedDict[_Key, OnnxSession] = OrderedDict()
+        self._closed = False
         self._lock = threading.Lock()
+        self._growing = threading.Lock()  # held while a session is made, when runs of known shapes must go on
+        self._device = device
         self._staging = Staging(device=device)
 
     def sizes(self, most: int) -> tuple[int, ...]:
-        """Rows of the runs that batches of up to ``most`` rows are padded to."""
+        """Rows of the runs that batches of up to ``most`` rows are padded to; none where batches have one size."""
+        if not self._padded:
+            return ()
         return tuple(dict.fromkeys(self._size(rows) for rows in range(1, most + 1)))
 
     def join(self, name: str, parts: Sequence[AnyArray]) -> AnyArray:
         """The parts as one batch of the input ``name``, where the calling thread's next ``run`` need not copy it."""
         first = parts[0]
+        if first.dtype.hasobject:  # strings: onnxruntime takes them one by one
+            return np.concatenate(parts)
         rows = sum(map(len, parts))
         staged = self._staging.batch(name, (self._size(rows), *first.shape[1:]), first.dtype)[:rows]
         np.concatenate(parts, out=staged)
@@ -89,14 +97,17 @@ class ShapedSession:
             staged, outputs=outputs, control=control
         )
         size = self._size(rows)
-        return {name: value[:rows] if value.ndim and len(value) == size else value for name, value in answers.items()}
+        if size == rows:
+            return answers
+        return {name: self._cut(name, value, size, rows) for name, value in answers.items()}
 
     def close(self) -> None:
-        """Drop all sessions; their memory goes when the last running ``run`` returns."""
+        """Drop all sessions and batches; their memory goes when the last running ``run`` returns."""
         with self._lock:
-            self._most = 0
+            self._closed = True
             for session in (self._first, *self._by_shape.values()):
                 session.close()
+            self._staging = Staging(device=self._device)  # the blocks of threads that live on go with the old one
 
     def __enter__(self) -> Self:
         return self
@@ -109,18 +120,39 @@ class ShapedSession:
             return rows
         return next((size for size in SIZES if size >= rows), rows)
 
+    def _cut(self, name: str, value: AnyArray, size: int, rows: int) -> AnyArray:
+        """An output without its rows of padding; one that always has ``size`` rows never had any."""
+        padded = value.ndim > 0 and len(value) == size and self._first_axis.get(name) != size
+        return value[:rows] if padded else value
+
     def _stage(self, name: str, value: AnyArray) -> AnyArray:
-        """The batch with its padding, in page-locked memory; rows of padding hold whatever was there."""
+        """The batch with its padding, in page-locked memory; rows of padding hold earlier rows, or zeros."""
         staged = self._staging.batch(name, (self._size(len(value)), *value.shape[1:]), value.dtype)
         if staged.ctypes.data != value.ctypes.data:  # else ``join`` has put it there
             staged[: len(value)] = value
         return staged
 
     def _of_shape(self, key: _Key) -> OnnxSession:
+        session = self._known(key)
+        if session is None:
+            with self._growing:  # two runs of one new shape make one session
+                session = self._known(key) or self._placed(key, self._more())
+        return session
+
+    def _known(self, key: _Key) -> OnnxSession | None:
         with self._lock:
-            session = self._by_shape.pop(key, None) or self._more()
+            session = self._by_shape.get(key)
+            if session is not None:
+                self._by_shape.move_to_end(key)
+            return session
+
+    def _placed(self, key: _Key, session: OnnxSession | None) -> OnnxSession:
+        """The session of a new shape: the one given, or that of the shape whose last run is longest ago."""
+        with self._lock:
             if session is None:
                 _, session = self._by_shape.popitem(last=False)
+            if self._closed:  # while it was made
+                session.close()
             self._by_shape[key] = session
             return session
 
@@ -128,7 +160,7 @@ class ShapedSession:
         """A session that had no shape yet; ``None`` where there are enough, or no memory for one more."""
         if not self._by_shape:
             return self._first
-        if len(self._by_shape) >= self._most:
+        if self._closed or len(self._by_shape) >= self._most:
             return None
         try:
             return self._another()

@@ -1,6 +1,8 @@
 """Memory that a GPU copies from: reused by a thread, its own in each, ordinary where there is no CUDA."""
 
+import ctypes
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +45,54 @@ def test_inputs_and_threads_do_not_share_memory():
     other.start()
     other.join()
     assert mine.tolist() == [1, 1, 1, 1]
+
+
+class Locking:
+    """A CUDA runtime whose memory holds what others left."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, ctypes.Array[ctypes.c_ubyte]] = {}
+
+    def cudaSetDevice(self, _: int) -> int:  # noqa: N802, CUDA's own name
+        return 0
+
+    def cudaHostAlloc(self, address: Any, count: ctypes.c_size_t, _: object) -> int:  # noqa: N802
+        if count.value:
+            block = (ctypes.c_ubyte * count.value)(*[255] * count.value)
+            address._obj.value = ctypes.addressof(block)
+            self.held[ctypes.addressof(block)] = block
+        return 0
+
+    def cudaFreeHost(self, address: ctypes.c_void_p) -> int:  # noqa: N802
+        assert address.value is not None
+        del self.held[address.value]
+        return 0
+
+
+@pytest.fixture
+def locking(monkeypatch: pytest.MonkeyPatch) -> Locking:
+    runtime = Locking()
+    monkeypatch.setattr(pinned, "_runtime", lambda: runtime)
+    return runtime
+
+
+def test_locked_batches_begin_with_zeros(locking: Locking):
+    assert not Staging(device=0).batch("image", (4,), FLOAT).any()
+    assert not locking.held, "freed with the staging"
+
+
+def test_a_block_stays_locked_as_long_as_a_view_of_it_is_read(locking: Locking):
+    staging = Staging(device=0)
+    view = staging.batch("image", (4,), FLOAT)[:1]
+    staging.batch("image", (8,), FLOAT)
+    assert len(locking.held) == 2
+    del view
+    assert len(locking.held) == 1
+
+
+@pytest.mark.usefixtures("locking")
+def test_a_batch_without_values_is_one():
+    assert Staging(device=0).batch("image", (0, 3), FLOAT).shape == (0, 3)
 
 
 class Refusing:

@@ -1,17 +1,22 @@
 """Sessions kept to one shape each, played on the CPU: the same answers, whatever is padded and whoever runs."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from pipelines.errors import GraphMismatchError, ModelRunError, RunTerminatedError
 from pipelines.session import OnnxSession, RunControl
 from pipelines.shaped_session import ShapedSession, batch_sizes, open_session
 from tests.graphs import heatmap_graph
+
+PATIENCE_S = 60.0
+Shapes = dict[str, tuple[int | str, ...]]
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +112,95 @@ def test_a_graph_of_one_batch_size_is_never_padded(tmp_path: Path):
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(model, tmp_path / "model.onnx")
     with ShapedSession(OnnxSession(tmp_path / "model.onnx"), Made(tmp_path), most=3, device=0) as session:
-        assert session.sizes(2) == (1, 2)
+        assert session.sizes(2) == ()  # a first run of one row would fail
         assert len(session.run({"image": rows(2)})["heatmap"]) == 2
+
+
+def save_graph(path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, outputs: Shapes) -> Path:
+    """A graph of float32, or of text where a name says so, in a file."""
+
+    def infos(shapes: Shapes) -> list[onnx.ValueInfoProto]:
+        kinds = {name: TensorProto.STRING if "text" in name else TensorProto.FLOAT for name in shapes}
+        return [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in shapes.items()]
+
+    made = helper.make_graph(nodes, "graph", infos(inputs), infos(outputs))
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+@pytest.mark.parametrize("other", [(3, 2), ()], ids=["of_one_size", "without_batch_axis"])
+def test_a_graph_is_not_padded_where_another_input_is_not(tmp_path: Path, other: tuple[int, ...]):
+    nodes = [helper.make_node("Mul", ["a", "b"], ["c"])]
+    path = save_graph(tmp_path / "two.onnx", nodes, {"a": ("N", 2), "b": other}, {"c": ("M", 2)})
+    a, b = np.ones((3, 2), np.float32), np.full(other, 2, np.float32)
+    with ShapedSession(OnnxSession(path), Made(path), most=3, device=0) as session:
+        assert session.sizes(4) == ()
+        assert session.run({"a": a, "b": b})["c"].tolist() == (a * b).tolist()
+
+
+def test_an_output_of_as_many_rows_as_are_padded_to_is_not_cut(tmp_path: Path):
+    """As a plain session gives it: a server then refuses it, in the place of answering with rows of something else."""
+    four = helper.make_tensor("four", TensorProto.FLOAT, (4, 2), np.arange(8.0))
+    nodes = [
+        helper.make_node("Neg", ["a"], ["negative"]),
+        helper.make_node("Constant", [], ["constant"], value=four),
+    ]
+    path = save_graph(tmp_path / "four.onnx", nodes, {"a": ("N", 2)}, {"negative": ("N", 2), "constant": (4, 2)})
+    with ShapedSession(OnnxSession(path), Made(path), most=3, device=0) as session:
+        got = session.run({"a": np.ones((3, 2), np.float32)})
+    assert {name: len(value) for name, value in got.items()} == {"negative": 3, "constant": 4}
+
+
+def test_text_is_joined_and_run_as_by_a_plain_session(tmp_path: Path):
+    nodes = [helper.make_node("Identity", ["text"], ["same_text"])]
+    path = save_graph(tmp_path / "text.onnx", nodes, {"text": ("N", 1)}, {"same_text": ("N", 1)})
+    with ShapedSession(OnnxSession(path), Made(path), most=3, device=0) as session:
+        joined = session.join("text", [np.array([["a"]], object), np.array([["b"], ["c"]], object)])
+        assert session.run({"text": joined})["same_text"].tolist() == [["a"], ["b"], ["c"]]
+
+
+def test_runs_of_known_shapes_go_on_while_a_session_is_made(graph: Path):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def another() -> OnnxSession:
+        entered.set()
+        assert go_on.wait(PATIENCE_S)
+        return OnnxSession(graph)
+
+    with ShapedSession(OnnxSession(graph), another, most=3, device=0) as session:
+        session.run({"image": rows(1)})
+        thread = threading.Thread(target=session.run, args=({"image": rows(4)},))
+        thread.start()
+        assert entered.wait(PATIENCE_S)
+        known = threading.Thread(target=session.run, args=({"image": rows(1)},))
+        known.start()
+        known.join(PATIENCE_S)
+        assert not known.is_alive()
+        go_on.set()
+        thread.join(PATIENCE_S)
+
+
+def test_a_session_that_is_made_while_all_are_closed_is_closed_too(graph: Path):
+    made: list[OnnxSession] = []
+
+    def another() -> OnnxSession:
+        session.close()
+        made.append(OnnxSession(graph))
+        return made[0]
+
+    session = ShapedSession(OnnxSession(graph), another, most=3, device=0)
+    session.run({"image": rows(1)})
+    with pytest.raises(ModelRunError, match="the session is closed"):
+        session.run({"image": rows(4)})
+    with pytest.raises(ModelRunError, match="the session is closed"):
+        made[0].run({"image": rows(4)})
+
+
+def test_a_closed_session_holds_no_batch_of_a_thread_that_lives_on(shaped: ShapedSession):
+    block = weakref.ref(shaped.join("image", [rows(2), rows(1)]).base)
+    assert block() is not None
+    shaped.close()
+    assert block() is None
 
 
 def test_sizes_are_those_that_batches_are_padded_to(graph: Path, shaped: ShapedSession):
