@@ -243,7 +243,7 @@ def _create(path: Path, options: SessionOptions, providers: Sequence[str]) -> or
     settings.enable_cpu_mem_arena = options.arena
     # A pattern is planned and kept for each shape that ever came: over 500 shapes memory grew by 4.2 % without an end,
     # and not at all without patterns, which are worth less than 3 % of the time on the CPU.
-    settings.enable_mem_pattern = options.providers[0] != CPU
+    settings.enable_mem_pattern = providers[0] != CPU
     settings.graph_optimization_level = _LEVELS[options.optimization]
     settings.log_severity_level = _SILENT
     # Spinning threads take cores from concurrent runs; off is 30 to 75 % faster once callers outnumber cores.

@@ -32,9 +32,15 @@ class ModelPlan:
     reasons: tuple[str, ...]
 
 
-def plan_model(runtime: Runtime, *, cores: int) -> ModelPlan:
-    """Plan one model on so many cores; what ``deploy.toml`` says holds."""
-    on_cpu, intra = runtime.providers[0] == CPU, runtime.intra_op_threads
+def plan_model(runtime: Runtime, *, cores: int, provider: str | None = None) -> ModelPlan:
+    """Plan one model on so many cores; what ``deploy.toml`` says holds.
+
+    Args:
+        runtime: the operator's choices.
+        cores: of the process.
+        provider: that runs the model; ``None``: the one that is asked for.
+    """
+    on_cpu, intra = (provider or runtime.providers[0]) == CPU, runtime.intra_op_threads
     runs = runtime.instances or (cores if on_cpu else RUNS_ON_DEVICE)
     reasons = [
         "deploy.toml says so"

@@ -87,18 +87,28 @@ class ServedModel:
         self.contract = TensorContract(loaded.session.inputs, loaded.session.graph_outputs)
         self._image_input = loaded.session.inputs[0].name
         self._image_outputs = tuple(spec.name for spec in loaded.session.outputs)
+        slots = plan_model(deploy.runtime, cores=cores, provider=loaded.session.provider).runs
         self.policy = BatchPolicy(
-            slots=plan_model(deploy.runtime, cores=cores).runs,
+            slots=slots,
             max_size=self.contract.fixed_rows or _max_size(loaded, deploy),
             max_delay_ms=deploy.batching.max_delay_ms,
             max_queue=deploy.batching.max_queue,
             max_queue_bytes=deploy.batching.max_queue_bytes,
+            whole_images=identity is None and slots >= cores and self._gains_nothing_by_batches(deploy),
             shrink_idle_s=SHRINK_IDLE_S if deploy.runtime.shrink_arena else None,
         )
         shrinks, name = deploy.runtime.shrink_arena, f"{self.name}-{self.version}"
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
         self._holds = 0
         self.batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
+
+    def _gains_nothing_by_batches(self, deploy: Deploy) -> bool:
+        """Whether its images run one by one: on a CPU, where nothing asks for batches.
+
+        A row of a batch takes 0 to 14 % less than alone there, and decoding alone takes longer than what that saves.
+        """
+        asked = deploy.batching.max_delay_ms > 0 or (deploy.batching.max_size or 1) > 1
+        return self.loaded.session.provider == CPU and not asked and (self.contract.fixed_rows or 1) == 1
 
     @property
     def has_masks(self) -> bool:

@@ -32,6 +32,11 @@ def test_a_gpu_gets_two_runs_however_many_cores_there_are():
     assert plan_model(Runtime(providers=("CUDAExecutionProvider",), instances=5), cores=16).runs == 5
 
 
+def test_a_model_that_fell_back_to_the_cpu_gets_all_cores():
+    asked = Runtime(providers=("CUDAExecutionProvider", "CPUExecutionProvider"), require=False)
+    assert plan_model(asked, cores=6, provider="CPUExecutionProvider") == plan_model(Runtime(), cores=6)
+
+
 def test_the_operators_choice_holds_and_is_named_as_the_reason():
     plan = plan_model(Runtime(instances=3, intra_op_threads=2), cores=6)
     assert (plan.runs, plan.intra_op_threads) == (3, 2)
