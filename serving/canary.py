@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from pipelines.golden import GoldenReport, replay
 from pipelines.image import ImageLimits
 from pipelines.loader import LoadedModel
 from pipelines.manifest import GoldenSample
+from pipelines.shaped_session import batch_sizes
 from pipelines.types import AnyArray
 
 
@@ -31,7 +34,25 @@ class Canary:
         loaded = self._loaded
         return replay(loaded.manifest, self._files, loaded.pipeline, loaded.session)
 
-    def first_row(self) -> AnyArray:
+    @property
+    def members(self) -> tuple[Canary, ...]:
+        """One for each model of the package."""
+        return (self,)
+
+    def warm_up(self, *, most: int, runs: int) -> None:
+        """Run the first sample: each size of batch whose first run is slow, once, then ``runs`` full batches.
+
+        Raises whatever the session raises.
+        """
+        session = self._loaded.session
+        sizes = (*batch_sizes(session, most), *[most] * runs)
+        if not sizes:
+            return
+        row = self._first_row()
+        for size in sizes:
+            session.run({session.inputs[0].name: np.repeat(row[np.newaxis], size, axis=0)})
+
+    def _first_row(self) -> AnyArray:
         """The first sample as a row of the graph, without batch axis."""
         pipeline = self._loaded.pipeline
         image = (self._files / self._loaded.manifest.golden.samples[0].image).read_bytes()

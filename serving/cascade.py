@@ -135,6 +135,11 @@ class ServedCascade(ServedModel):
         """Whether answers hold masks, of either model."""
         return self.cascade.has_masks
 
+    @property
+    def most_rows(self) -> tuple[int, ...]:
+        """Most rows in one run, of the detector and of the second model."""
+        return self.policy.max_size, self.second.policy.max_size
+
     def check(self, options: PredictOptions) -> None:
         """Raise InvalidRequestError where an option acts on neither model."""
         self.cascade.check(options)

@@ -44,6 +44,11 @@ class CascadeCanary(Canary):
         self._cascade = loaded
         self._nested: Path = golden_in_memory(loaded.folder, loaded.manifest.golden.samples)
 
+    @property
+    def members(self) -> tuple[Canary, ...]:
+        """The detector's, and the second model's."""
+        return self, self._second
+
     def replay(self) -> GoldenReport:
         """Replay as ``Canary.replay``; what is compared is the cascade's result, after its members'."""
         reports = (super().replay(), self._second.replay())

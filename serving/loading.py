@@ -9,12 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from pipelines.errors import GoldenMismatchError, OcellaError
 from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
-from pipelines.shaped_session import batch_sizes
 from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
@@ -206,14 +203,6 @@ def _reason(candidate: Candidate, error: Exception) -> str:
 
 
 def warm_up(entry: Entry, runs: int) -> None:
-    """Run the first golden sample: each size of batch whose first run is slow, once, then full batches.
-
-    Raises whatever the session raises.
-    """
-    most = entry.served.policy.max_size
-    sizes = (*batch_sizes(entry.session, most), *[most] * runs)
-    if not sizes:
-        return
-    row = entry.canary.first_row()
-    for size in sizes:
-        entry.session.run({entry.session.inputs[0].name: np.repeat(row[np.newaxis], size, axis=0)})
+    """Run each model of a package as ``Canary.warm_up`` does."""
+    for canary, most in zip(entry.canary.members, entry.served.most_rows, strict=True):
+        canary.warm_up(most=most, runs=runs)

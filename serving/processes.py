@@ -170,10 +170,12 @@ class Supervisor:
         """Let every process finish what is inside; end those that do not stop."""
         self._stopping.set()
         for process in self._running.values():
-            os.kill(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended, and its keeper has not heard yet
+                os.kill(process.pid, signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._settings.grace_s + _KILL_S)
         for process in list(self._running.values()):
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
         for task in late:
             task.cancel()
         if late:

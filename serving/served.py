@@ -116,6 +116,11 @@ class ServedModel:
         return self.pipeline.has_masks
 
     @property
+    def most_rows(self) -> tuple[int, ...]:
+        """Most rows in one run, of each model of the package."""
+        return (self.policy.max_size,)
+
+    @property
     def is_used(self) -> bool:
         """Whether a request is inside, or holds it for more."""
         return self.batcher.inside > 0 or self._holds > 0

@@ -1,15 +1,19 @@
 """What a load is taken to need; the rest of loading is in ``test_lifecycle``, on real servers."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.errors import ModelNotReadyError
+from pipelines.loader import LoadedCascade, LoadedModel, load_package
 from pipelines.session import GraphSession
 from serving.memory import MIB
+from tests.cascades import align_crop, make_cascade
 from tests.graphs import classifier_graph
 from tests.packages import make_package
-from tests.serving.servers import running_server, swap_session
+from tests.serving.servers import FaultySession, running_server, swap_session
 
 
 async def test_a_new_version_is_taken_to_need_what_another_one_of_its_model_took(
@@ -30,3 +34,28 @@ async def test_a_new_version_is_taken_to_need_what_another_one_of_its_model_took
             await server.lifecycle.load("classes")
         resident[0] = 150 * MIB
         await server.lifecycle.load("classes")
+
+
+async def test_both_models_of_a_cascade_run_full_batches_before_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: dict[str, list[int]] = {"detector": [], "second": []}
+
+    def counted(model: LoadedModel, sizes: list[int]) -> LoadedModel:
+        def count(outputs: dict[str, Any]) -> dict[str, Any]:
+            sizes.append(len(next(iter(outputs.values()))))
+            return outputs
+
+        return replace(model, session=FaultySession(model.session, count))
+
+    def load(folder: Path, **arguments: Any) -> LoadedCascade:
+        loaded = load_package(folder, **arguments)
+        assert isinstance(loaded, LoadedCascade)
+        detector, second = counted(loaded.detector, seen["detector"]), counted(loaded.second, seen["second"])
+        return replace(loaded, detector=detector, second=second)
+
+    monkeypatch.setattr("serving.loading.load_package", load)
+    make_cascade(tmp_path / "pair" / "1", second="embedding", crop=align_crop(), name="pair")
+    (tmp_path / "pair" / "deploy.toml").write_text("[batching]\nmax_size = 5\n[warmup]\nruns = 2\n")
+    async with running_server(tmp_path):
+        assert seen == {"detector": [5, 5], "second": [5, 5]}
