@@ -15,7 +15,7 @@ from pipelines.loader import Loaded, find_package, load_package
 from pipelines.options import PredictOptions
 from pipelines.types import ByteArray
 from serving.batch.engine import Engine, Finish
-from serving.batch.whole import WholeImages, suits
+from serving.batch.whole import WholeImages
 from serving.cascade import serve_loaded
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
@@ -99,7 +99,7 @@ async def local_engine(
         raise
     meter = Metrics().model(loaded.manifest.name, loaded.manifest.version)
     with serve_loaded(loaded, deploy, meter, cores=cores) as served, ExitStack() as stack:
-        if suits(served, cores=cores):
+        if served.policy.whole_images:
             whole = WholeImages(served, options)
             stack.callback(whole.close)
             yield LocalEngine(loaded, served, whole, concurrency=served.policy.slots)

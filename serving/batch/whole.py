@@ -8,23 +8,12 @@ from typing import TypeVar
 
 from pipelines.image import ImageLimits
 from pipelines.options import PredictOptions
-from pipelines.session import CPU
 from serving.executor import Run
 from serving.pixels import Answer, Finisher, prepare
-from serving.served import MOST_ROWS, ServedModel
+from serving.served import ServedModel
 from serving.threads import Threads
 
 T = TypeVar("T")
-
-
-def suits(served: object, *, cores: int) -> bool:
-    """Whether a model gains nothing from batches: on a CPU, each core has a run of its own, and rows are not quick.
-
-    There a batch gains less than the ways between threads cost. A cascade has the runs of two models.
-    """
-    if type(served) is not ServedModel or served.loaded.session.provider != CPU:
-        return False
-    return served.policy.slots >= cores and served.policy.max_size < MOST_ROWS
 
 
 class WholeImages:
