@@ -65,16 +65,17 @@ class Place:
         idle_rows: not yet in a run.
         running_rows: in a run.
         in_window: counts as being prepared, or prepared and waiting.
+        keeps_window: counts so until it leaves: one thread does everything for it.
         waiter: what its task waits for while it can still be sent away.
     """
 
-    __slots__ = ("claim", "idle_rows", "in_window", "running_rows", "waiter")
+    __slots__ = ("claim", "idle_rows", "in_window", "keeps_window", "running_rows", "waiter")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.idle_rows = claim.rows
         self.running_rows = 0
-        self.in_window = False
+        self.in_window = self.keeps_window = False
         self.waiter: asyncio.Future[Any] | None = None
 
 
@@ -146,13 +147,15 @@ class Admission:
             del self._places[claim.client]
         self._out_of_window(place)
 
-    async def turn(self, place: Place) -> None:
+    async def turn(self, place: Place, *, keeps_window: bool = False) -> None:
         """Wait until the image may be decoded: at once where the window has room and nobody waits.
+
+        ``keeps_window``: it makes room for the next one when it leaves, not when its run begins.
 
         Raises DeadlineExceededError where too little time is left for an answer, OverloadedError where the place went
         to a client that holds fewer.
         """
-        claim = place.claim
+        claim, place.keeps_window = place.claim, keeps_window
         if self._waiting or self.in_window >= self._bounds.window:
             place.waiter = asyncio.get_running_loop().create_future()
             self._waiting.push(place, priority=claim.priority, client=claim.client)
@@ -166,13 +169,19 @@ class Admission:
                 place.waiter = None
         else:
             self._into_window(place)
-        self.check_left(claim)
+        if keeps_window and self._waiting and self._times.is_fresh(self._clock()):
+            self._check(claim, self._times.reliable_image_s)  # others would be in time where it may well not be
+        else:
+            self.check_left(claim)
         if claim.begin is not None:
             claim.begin()
 
     def check_left(self, claim: Claim) -> None:
         """Raise DeadlineExceededError where less time is left than an idle server needs."""
-        if claim.deadline - self._clock() < self._least_s(claim):
+        self._check(claim, self._least_s(claim))
+
+    def _check(self, claim: Claim, needed_s: float) -> None:
+        if claim.deadline - self._clock() < needed_s:
             raise DeadlineExceededError("the deadline would pass before the answer is ready: too little time is left")
 
     def started(self, place: Place, rows: int) -> None:
@@ -181,7 +190,8 @@ class Admission:
         place.running_rows += rows
         self._no_longer_idle(place.claim, rows)
         self._running_rows += rows
-        self._out_of_window(place)
+        if not place.keeps_window:
+            self._out_of_window(place)
 
     def ended(self, place: Place, rows: int) -> None:
         """The run of so many of a place's rows is over."""

@@ -31,6 +31,8 @@ class BatchPolicy:
         max_delay_ms: longest time that a row waits for others while a slot is free.
         max_queue: rows that may be inside beyond the ``slots * max_size`` that can run.
         max_queue_bytes: of encoded images and tensors that may be inside.
+        whole_images: one run thread does everything for an image, from its bytes to its answer, in a run of its own;
+            rows of tensors still share runs.
         shrink_idle_s: give the memory that runs took back once no request was inside for so long; ``None``: keep it.
     """
 
@@ -39,6 +41,7 @@ class BatchPolicy:
     max_delay_ms: float
     max_queue: int
     max_queue_bytes: int = MAX_BYTES
+    whole_images: bool = False
     shrink_idle_s: float | None = None
 
     @property
@@ -87,10 +90,16 @@ class Batcher:
     def __init__(self, executor: RunsBatches, policy: BatchPolicy, *, meter: RunMeter, pixel_threads: int = 1) -> None:
         """``pixel_threads`` prepare images for it; made inside the loop that it belongs to."""
         self.policy = policy
-        self.times = ServiceTimes(slots=policy.slots, max_size=policy.max_size, pixel_threads=pixel_threads)
+        self.times = ServiceTimes(
+            slots=policy.slots,
+            max_size=policy.max_size,
+            pixel_threads=pixel_threads,
+            whole_images=policy.whole_images,
+        )
         self._loop = asyncio.get_running_loop()
-        # The next batch of each slot, and one image in each pixel thread.
-        window = policy.slots * policy.max_size + pixel_threads
+        # One whole image in each slot and one behind it, that a thread need not wait for the loop to hand it the next.
+        # Else the next batch of each slot, and one image in each pixel thread.
+        window = 2 * policy.slots if policy.whole_images else policy.slots * policy.max_size + pixel_threads
         bounds = Bounds(rows=policy.capacity, bytes=policy.max_queue_bytes, window=window)
         self.admission = Admission(bounds, self.times, clock=self._loop.time)
         self._executor = executor
@@ -133,7 +142,7 @@ class Batcher:
     def may_run_alone(self) -> bool:
         """Whether a slot is free and nothing is on its way to it: then ``run_alone`` takes nobody's turn."""
         return bool(
-            self._free_slots
+            self._free_slots > 0
             and not self._waiting
             and not self.admission.in_window
             and not self.policy.max_delay_ms
@@ -143,7 +152,7 @@ class Batcher:
     async def run_alone(self, job: Callable[[Run], T], place: Place) -> T:
         """Do everything for one image on a run thread, which saves two of three ways between threads.
 
-        Only while ``may_run_alone``. A caller that is cancelled ends the run.
+        Only while ``may_run_alone``, or in a place that keeps the window. A caller that is cancelled ends the run.
         """
         self._free_slots -= 1
         self.admission.started(place, 1)
@@ -187,7 +196,7 @@ class Batcher:
     def _dispatch(self) -> None:
         self._dispatch_due = False
         now = self._loop.time()
-        while self._free_slots and self._waiting:
+        while self._free_slots > 0 and self._waiting:
             bucket = self._waiting.due(now)
             if bucket is None:
                 self._loop.call_at(self._waiting.next_due(), self._dispatch_soon)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -159,8 +159,7 @@ class DataPlane:
                 finished = await model.answer(cascade, place, self._pixels)
             else:
                 finisher = Finisher(model.name, model.version, model.pipeline, call.options, arrival)
-                work = self._alone if model.batcher.may_run_alone() else self._in_batch
-                finished = await work(model, place, call, finisher, serialize)
+                finished = await self._way_of(model)(model, place, call, finisher, serialize)
         message, timings, serialize_s, image_hw = finished
         model.batcher.times.pixels(
             prepare_s=timings.decode_s + timings.preprocess_s, finish_s=timings.postprocess_s + serialize_s
@@ -223,11 +222,29 @@ class DataPlane:
             trail.inferred(queue_s, inference_s)
         return InferAnswer(model.name, model.version, outputs, queue_s, inference_s)
 
+    def _way_of(self, model: ServedModel) -> Callable[..., Awaitable[Finished[Any]]]:
+        if model.policy.whole_images:
+            return self._whole
+        return self._alone if model.batcher.may_run_alone() else self._in_batch
+
+    async def _whole(
+        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
+    ) -> Finished[T]:
+        """All on one run thread, in its turn; where tensors wait for a run, its row waits among theirs."""
+        await model.batcher.admission.turn(place, keeps_window=True)
+        work = self._prepared if model.batcher.queue_depth else self._alone
+        return await work(model, place, call, finisher, serialize)
+
     async def _in_batch(
         self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
     ) -> Finished[T]:
-        """Prepared and finished on pixel threads, run with others."""
         await model.batcher.admission.turn(place)
+        return await self._prepared(model, place, call, finisher, serialize)
+
+    async def _prepared(
+        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
+    ) -> Finished[T]:
+        """Prepared and finished on pixel threads, run with others."""
         prepared = await self._pixels.run(prepare, model.pipeline, call.image, self._limits)
         ran = await model.batcher.run(model.image_rows(prepared.row), place)
         return await self._pixels.run(finisher.finish, prepared, first_rows(ran.outputs), ran.inference_s, serialize)

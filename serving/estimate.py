@@ -53,9 +53,13 @@ class Recent:
 class ServiceTimes:
     """Durations of one model version's stages as they were lately; wall-clock, so contention for cores is in them."""
 
-    def __init__(self, *, slots: int, max_size: int, pixel_threads: int) -> None:
-        """``slots`` runs at once of ``max_size`` rows at most, fed by ``pixel_threads``."""
+    def __init__(self, *, slots: int, max_size: int, pixel_threads: int, whole_images: bool = False) -> None:
+        """``slots`` runs at once of ``max_size`` rows at most, fed by ``pixel_threads``.
+
+        ``whole_images``: nothing feeds runs, each decodes and finishes its one image, too.
+        """
         self._slots = slots
+        self._whole_images = whole_images
         self._max_size = max_size
         self._pixel_threads = pixel_threads
         self._row_s: dict[int, Recent] = {}  # of one row, by size class of its run
@@ -92,6 +96,11 @@ class ServiceTimes:
         """Seconds within which nearly all runs of so many rows end, and an image's answer is made of it."""
         return rows * self._recent(rows).reliable + (self._finish.typical if image else 0.0)
 
+    @property
+    def reliable_image_s(self) -> float:
+        """Seconds within which nearly all images are decoded, run and finished that wait for nothing."""
+        return self._prepare.typical + self._recent(1).reliable + self._finish.typical
+
     def least_s(self, rows: int, *, image: bool) -> float:
         """The fewest seconds in which an idle server answers; 0 where nothing is known."""
         pixels_s = self._prepare.least + self._finish.least if image else 0.0
@@ -101,8 +110,12 @@ class ServiceTimes:
         """Seconds to an answer behind others: its wait as it typically is, its own run as nearly all are.
 
         Half of what runs is taken as done, and its own run holds its share of those ahead. The slower of the two
-        stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a time.
+        stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a time. Whole images
+        have one stage.
         """
+        if image and self._whole_images:
+            image_s = self._prepare.typical + self._recent(1).typical + self._finish.typical
+            return (rows_ahead + rows_running / 2) * image_s / self._slots + self.reliable_image_s
         full_row_s = self._recent(self._max_size).typical
         wait_s = (rows_ahead + rows_running / 2) * full_row_s / self._slots
         size = min(self._max_size, -(-(rows_ahead + rows) // self._slots))

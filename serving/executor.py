@@ -50,13 +50,15 @@ class Executor:
         return self._threads.run(self.run, parts, run)
 
     def call(self, job: Callable[[Run], T], run: Run) -> asyncio.Future[T]:
-        """Do on a run thread what holds a run in its middle; ``job`` calls ``self.run``."""
-        return self._threads.run(job, run)
+        """Do on a run thread what holds a run in its middle; ``job`` calls ``self.run``.
+
+        The future fails with RunTerminatedError, and nothing is done, where the run was ended before its turn.
+        """
+        return self._threads.run(_unless_ended, job, run)
 
     def run(self, parts: Sequence[Rows], run: Run) -> Parts:
         """As ``submit``, in the caller's own thread."""
-        if run.terminated:
-            raise RunTerminatedError("the run did not begin: nobody waited for it any more")
+        _check_wanted(run)
         if self._shrinks:
             self._latest = parts[0]
         feeds, names = join_feeds(parts, self._join), wanted_outputs(parts)
@@ -84,3 +86,13 @@ class Executor:
         """Start no further run; one that hangs is left behind."""
         self._latest = None
         self._threads.close()
+
+
+def _unless_ended(job: Callable[[Run], T], run: Run) -> T:
+    _check_wanted(run)
+    return job(run)
+
+
+def _check_wanted(run: Run) -> None:
+    if run.terminated:
+        raise RunTerminatedError("the run did not begin: nobody waited for it any more")

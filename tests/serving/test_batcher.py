@@ -83,9 +83,12 @@ def batcher_of(
     max_size: int = 8,
     max_queue: int = 100,
     max_delay_ms: float = 0,
+    whole_images: bool = False,
     seen: Seen | None = None,
 ) -> Batcher:
-    policy = BatchPolicy(slots=slots, max_size=max_size, max_delay_ms=max_delay_ms, max_queue=max_queue)
+    policy = BatchPolicy(
+        slots=slots, max_size=max_size, max_delay_ms=max_delay_ms, max_queue=max_queue, whole_images=whole_images
+    )
     return Batcher(runs, policy, meter=seen or Seen())
 
 
@@ -406,6 +409,23 @@ async def test_alone_on_an_idle_server_a_job_holds_the_slot_until_it_is_over():
     assert runs.values == [[], [1]]
     runs.answer(1)
     await settle()
+    assert batcher.may_run_alone()
+
+
+async def test_rows_begin_once_no_whole_image_holds_or_awaits_their_slot():
+    runs = Runs()
+    batcher = batcher_of(runs, slots=1, whole_images=True)
+    with place_in(batcher) as first, place_in(batcher) as second:
+        images = [asyncio.create_task(batcher.run_alone(lambda run: "done", place)) for place in (first, second)]
+        await settle()
+        answers = submit(batcher, row(1))
+        for index, begun in ((0, [[], []]), (1, [[], [], [1]])):
+            runs.batches[index][1].set_result("done")
+            await settle()
+            assert runs.values == begun
+        assert [await image for image in images] == ["done", "done"]
+    runs.answer(2)
+    await asyncio.gather(*answers)
     assert batcher.may_run_alone()
 
 

@@ -102,3 +102,11 @@ def test_a_row_behind_others_runs_with_its_share_of_them():
     times.ran(1, 0.010, now=0)
     times.ran(4, 0.032, now=0)
     assert times.answer_s(1, image=False, rows_ahead=6, rows_running=0) == pytest.approx(6 * 0.008 / 2 + 0.032)
+
+
+def test_a_whole_image_waits_for_all_that_is_done_for_those_ahead():
+    times = ServiceTimes(slots=2, max_size=8, pixel_threads=2, whole_images=True)
+    times.ran(1, 0.03, now=0)
+    times.pixels(prepare_s=0.01, finish_s=0.02)
+    assert times.answer_s(1, image=True, rows_ahead=4, rows_running=2) == pytest.approx(5 * 0.06 / 2 + 0.06)
+    assert times.reliable_image_s == pytest.approx(0.06)

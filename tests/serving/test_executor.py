@@ -99,6 +99,13 @@ async def test_a_run_that_was_ended_before_its_turn_never_begins(session: Sessio
     assert run.seconds == 0
 
 
+async def test_a_job_whose_run_was_ended_before_its_turn_is_not_done(session: Session):
+    run = Run()
+    run.terminate()
+    with executor_of(session) as executor, pytest.raises(RunTerminatedError, match="nobody waited"):
+        await executor.call(lambda _: pytest.fail("it was done"), run)
+
+
 async def test_ending_a_run_under_way_stops_onnxruntime_in_the_middle(session: Session):
     gated, run = GatedSession(session), Run()
     with executor_of(gated) as executor:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipelines.loader import load_package
-from serving.deploy import Batching, Deploy
+from serving.deploy import Batching, Deploy, Runtime
 from serving.metrics import Metrics
 from serving.served import ServedModel, rows_for, rows_per_run
 
@@ -50,3 +50,26 @@ async def test_the_golden_replay_sizes_the_batches_where_the_operator_does_not(
 async def test_the_operators_batch_size_wins(folders: dict[str, Path]):
     with served(folders["classes"], row_s=0.3, deploy=Deploy(batching=Batching(max_size=16))) as model:
         assert model.policy.max_size == 16
+
+
+@pytest.mark.parametrize(
+    ("deploy", "whole"),
+    [
+        (Deploy(), True),
+        (Deploy(batching=Batching(max_size=1)), True),
+        (Deploy(batching=Batching(max_size=4)), False),
+        (Deploy(batching=Batching(max_delay_ms=5)), False),
+    ],
+)
+async def test_on_a_cpu_images_run_one_by_one_unless_the_operator_asks_for_batches(
+    folders: dict[str, Path], deploy: Deploy, *, whole: bool
+):
+    with served(folders["classes"], row_s=0.001, deploy=deploy) as model:
+        assert model.policy.whole_images is whole
+
+
+async def test_fewer_runs_than_cores_are_fed_by_the_other_cores(folders: dict[str, Path]):
+    loaded = load_package(folders["classes"])
+    deploy = Deploy(runtime=Runtime(instances=1))
+    with ServedModel(loaded, deploy, Metrics().model("classes", 1), cores=2) as model:
+        assert not model.policy.whole_images
