@@ -163,10 +163,14 @@ class ShapedSession:
         if self._closed or len(self._by_shape) >= self._most:
             return None
         try:
-            return self._another()
+            session = self._another()
+            if session.provider == self.provider:
+                return session
+            session.close()  # it fell back, which nobody would be told
         except OcellaError:
-            self._most = len(self._by_shape)
-            return None
+            pass
+        self._most = len(self._by_shape)
+        return None
 
 
 def batch_sizes(session: GraphSession, most: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pipelines.errors import GraphMismatchError, ModelRunError, RunTerminatedError
-from pipelines.session import OnnxSession, RunControl
+from pipelines.session import CUDA, OnnxSession, RunControl
 from pipelines.shaped_session import ShapedSession, batch_sizes, open_session
 from tests.graphs import heatmap_graph
 
@@ -95,6 +95,23 @@ def test_where_no_further_session_can_be_made_those_that_are_there_go_on(graph: 
     with ShapedSession(OnnxSession(graph), refuse, most=3, device=0) as session:
         for count in (1, 4, 1):
             assert len(session.run({"image": rows(count)})["heatmap"]) == count
+
+
+def test_a_further_session_that_fell_back_to_another_provider_is_not_used(graph: Path):
+    first = OnnxSession(graph)
+    first.provider = CUDA
+    made: list[OnnxSession] = []
+
+    def fall_back() -> OnnxSession:
+        made.append(OnnxSession(graph))
+        return made[-1]
+
+    with ShapedSession(first, fall_back, most=3, device=0) as session:
+        for count in (1, 4, 8):
+            assert len(session.run({"image": rows(count)})["heatmap"]) == count
+        assert len(made) == 1
+        with pytest.raises(ModelRunError, match="the session is closed"):
+            made[0].run({"image": rows(1)})
 
 
 def test_rows_that_were_joined_are_not_copied_again(graph: Path, shaped: ShapedSession):
