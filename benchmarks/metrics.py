@@ -49,7 +49,7 @@ class SilentModelMeter(ModelMeter):
     def inferred(self, rows: int, queue_s: float, inference_s: float) -> None:
         """Forget tensors."""
 
-    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool, padding: int) -> None:
         """Forget a run."""
 
 
@@ -82,7 +82,7 @@ def counts_of_a_request_s() -> float:
     model = metrics.model("tiny", 1)
 
     def count() -> None:
-        model.ran(1, 0.016, wasted_s=0.0, terminated=False)
+        model.ran(1, 0.016, wasted_s=0.0, terminated=False, padding=0)
         model.stages(0.001, 0.0005, 0.0002, 0.016, 0.0001, 0.0001)
         metrics.call("tiny", "1", "Predict").done("OK", 0.018)
 

@@ -75,6 +75,10 @@ class ShapedSession:
             return ()
         return tuple(dict.fromkeys(self._size(rows) for rows in range(1, most + 1)))
 
+    def padding(self, rows: int) -> int:
+        """Rows that a run of so many rows computes beside them."""
+        return self._size(rows) - rows
+
     def join(self, name: str, parts: Sequence[AnyArray]) -> AnyArray:
         """The parts as one batch of the input ``name``, where the calling thread's next ``run`` need not copy it."""
         first = parts[0]

@@ -69,8 +69,16 @@ class RunsBatches(Protocol):
 class RunMeter(Protocol):
     """Told of each run; see ``serving.metrics.ModelMeter``."""
 
-    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
-        """A run is over; ``wasted_s``: its seconds by the share of its rows that nobody waits for any more."""
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool, padding: int) -> None:
+        """A run is over.
+
+        Args:
+            rows: of requests.
+            seconds: that it took.
+            wasted_s: of those, by the share of its rows that nobody waits for any more.
+            terminated: whether it was ended before its end.
+            padding: rows that it computed beside them.
+        """
         ...
 
 
@@ -270,7 +278,8 @@ class Batcher:
             return
         if not failed:
             self.times.ran(rows, run.seconds, now=self._loop.time())
-        self._meter.ran(rows, run.seconds, wasted_s=run.seconds * wasted_share, terminated=failed and run.terminated)
+        wasted_s, terminated = run.seconds * wasted_share, failed and run.terminated
+        self._meter.ran(rows, run.seconds, wasted_s=wasted_s, terminated=terminated, padding=run.padding)
 
     def _forget(self, entry: Entry) -> None:
         """Its caller is gone: take it out of the queue, or out of those that wait for its run."""

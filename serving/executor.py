@@ -22,11 +22,13 @@ class Run(RunControl):
 
     Attributes:
         seconds: that the graph ran, whether it answered or failed; 0 before its end.
+        padding: rows that it computed beside those of requests.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds = 0.0
+        self.padding = 0
 
 
 class Executor:
@@ -38,6 +40,7 @@ class Executor:
         self._session = session
         # Where copies to a device are worth it the session has memory of its own for batches.
         self._join: Join = getattr(session, "join", join_arrays)
+        self._padding: Callable[[int], int] | None = getattr(session, "padding", None)
         self._shrinks = shrinks
         self._latest: Rows | None = None
         self._threads = Threads(slots, name=f"run-{name}")
@@ -67,6 +70,8 @@ class Executor:
             outputs = self._session.run(feeds, outputs=names, control=run)
         finally:
             run.seconds = time.monotonic() - start
+        if self._padding is not None:
+            run.padding = self._padding(sum(part.count for part in parts))
         return part_outputs(outputs, parts)
 
     def shrink(self) -> asyncio.Future[None] | None:

@@ -74,6 +74,9 @@ class Families:
             _MODEL,
         )
         self.terminated = count("ocella_terminated_runs_total", "Runs ended because nobody waited for them.", _MODEL)
+        self.padding = count(
+            "ocella_padded_rows_total", "Rows that runs computed beside those of requests: on CUDA alone.", _MODEL
+        )
         self.leaked_threads = gauge("ocella_leaked_threads", "Threads inside runs that never ended.", _MODEL)
 
     def _models(self, registry: CollectorRegistry) -> None:

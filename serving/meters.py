@@ -72,6 +72,7 @@ class ModelMeter:
         self._inference_seconds = families.inference_seconds.labels(*labels)
         self._wasted_seconds = families.wasted_seconds.labels(*labels)
         self._terminated = families.terminated.labels(*labels)
+        self._padding = families.padding.labels(*labels)
         self._ready = families.model_ready.labels(*labels)
         # From 0 on: a series that begins at 1 has not grown, as Prometheus sees it, and no alert would fire.
         families.rollbacks.labels(*labels)
@@ -93,14 +94,16 @@ class ModelMeter:
         self._stages[_STAGE_INFERENCE].observe(inference_s)
         self._images.inc(rows)
 
-    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
-        """Observe one run; ``wasted_s`` are its seconds by the share of its rows that nobody waits for any more."""
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool, padding: int) -> None:
+        """Observe one run; see ``serving.batcher.RunMeter``."""
         self._batch_size.observe(rows)
         self._inference_seconds.inc(seconds)
         if wasted_s:
             self._wasted_seconds.inc(wasted_s)
         if terminated:
             self._terminated.inc()
+        if padding:
+            self._padding.inc(padding)
 
     def ready(self, *, is_ready: bool) -> None:
         """Set whether the model answers."""

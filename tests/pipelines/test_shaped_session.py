@@ -222,6 +222,7 @@ def test_a_closed_session_holds_no_batch_of_a_thread_that_lives_on(shaped: Shape
 
 def test_sizes_are_those_that_batches_are_padded_to(graph: Path, shaped: ShapedSession):
     assert shaped.sizes(1) == (1,)
+    assert [shaped.padding(count) for count in (1, 2, 4, 5, 17, 2000)] == [0, 2, 0, 3, 15, 0]
     assert shaped.sizes(20) == batch_sizes(shaped, 32) == (1, 4, 8, 16, 32)
     with OnnxSession(graph) as plain:
         assert batch_sizes(plain, 32) == ()

@@ -67,13 +67,14 @@ class Seen:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
-        self.seconds, self.wasted_s, self.terminated = 0.0, 0.0, 0
+        self.seconds, self.wasted_s, self.terminated, self.padding = 0.0, 0.0, 0, 0
 
-    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool, padding: int) -> None:
         self.sizes.append(rows)
         self.seconds += seconds
         self.wasted_s += wasted_s
         self.terminated += terminated
+        self.padding += padding
 
 
 def batcher_of(
@@ -304,6 +305,16 @@ async def test_the_size_of_each_run_and_its_seconds_are_told():
     runs.answer(0)
     await settle()
     assert (seen.sizes, seen.seconds, seen.wasted_s, seen.terminated) == ([3], RUN_S, 0, 0)
+
+
+async def test_the_padding_of_a_run_is_told_apart_from_its_rows():
+    runs, seen = Runs(), Seen()
+    submit(batcher_of(runs, seen=seen), row(0), row(1), row(2))
+    await settle()
+    runs.runs[0].padding = 1
+    runs.answer(0)
+    await settle()
+    assert (seen.sizes, seen.padding) == ([3], 1)
 
 
 async def test_entries_of_several_rows_fill_a_run_up_to_its_size():

@@ -61,6 +61,22 @@ async def test_a_wrong_number_of_rows_is_an_error_that_names_itself(session: Ses
         await submit(executor, rows_of(2))
 
 
+class Padded(FaultySession):
+    """A session that says that it pads to four rows."""
+
+    def padding(self, rows: int) -> int:
+        return 4 - rows
+
+
+async def test_a_run_knows_its_padding_where_the_session_pads(session: Session):
+    run, plain = Run(), Run()
+    with executor_of(Padded(session, lambda outputs: outputs)) as executor:
+        await submit(executor, rows_of(3), run)
+    with executor_of(session) as executor:
+        await submit(executor, rows_of(3), plain)
+    assert (run.padding, plain.padding) == (1, 0)
+
+
 async def test_an_error_of_the_session_reaches_the_caller(session: Session):
     with executor_of(session) as executor, pytest.raises(ModelRunError, match="onnxruntime refused"):
         await submit(executor, [np.zeros((1, 2), np.float32)])

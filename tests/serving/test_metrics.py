@@ -23,6 +23,7 @@ CONTRACT = {
     "ocella_inference_seconds_total": {"model", "version"},
     "ocella_wasted_inference_seconds_total": {"model", "version"},
     "ocella_terminated_runs_total": {"model", "version"},
+    "ocella_padded_rows_total": {"model", "version"},
     "ocella_model_rollbacks_total": {"model", "version"},
     "ocella_canary_row_seconds": {"model", "version"},
     "ocella_leaked_threads": {"model", "version"},
@@ -40,7 +41,7 @@ def used_metrics() -> Metrics:
     metrics = Metrics()
     meter = metrics.model("faces", 2)
     meter.stages(*range(len(STAGES)))
-    meter.ran(4, 0.1, wasted_s=0.05, terminated=True)
+    meter.ran(4, 0.1, wasted_s=0.05, terminated=True, padding=2)
     meter.ready(is_ready=True)
     meter.watch(queue_depth=lambda: 3, inflight=lambda: 5, queue_bytes=lambda: 7)
     meter.info(task="detection", sha256="ab", provider="CPUExecutionProvider")

@@ -63,7 +63,7 @@ class Tally:
     seconds: float = 0.0
     wasted_s: float = 0.0
 
-    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool) -> None:
+    def ran(self, rows: int, seconds: float, *, wasted_s: float, terminated: bool, padding: int) -> None:
         self.seconds += seconds
         self.wasted_s += wasted_s
 

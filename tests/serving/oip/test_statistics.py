@@ -33,7 +33,7 @@ def test_answers_and_failures_are_counted_apart_over_all_methods():
 def test_rows_and_runs_are_counted_apart():
     metrics = Metrics()
     for rows in (3, 1):
-        metrics.model("faces", 2).ran(rows, 0.1, wasted_s=0.0, terminated=False)
+        metrics.model("faces", 2).ran(rows, 0.1, wasted_s=0.0, terminated=False, padding=0)
     (row,) = model_statistics(metrics, [("faces", 2)])
     assert (row["inference_count"], row["execution_count"]) == (4, 2)
 
