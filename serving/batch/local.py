@@ -102,7 +102,8 @@ async def local_engine(
         if served.policy.whole_images:
             whole = WholeImages(served, options)
             stack.callback(whole.close)
-            yield LocalEngine(loaded, served, whole, concurrency=served.policy.slots)
+            # One behind each that is in work: a thread takes it at once, without waiting for the loop.
+            yield LocalEngine(loaded, served, whole, concurrency=2 * served.policy.slots)
             return
         pixels = Threads(cores, name="pixels")
         stack.callback(pixels.close)

@@ -43,6 +43,6 @@ def test_whole_images_give_the_bytes_of_batches(
     assert data_files(tmp_path / "whole") == data_files(tmp_path / "batches")
 
 
-def test_as_many_whole_images_are_in_work_as_there_are_cores(tmp_path: Path, folders: dict[str, Path]):
-    assert asyncio.run(concurrency_of(folders["classes"])) == usable_cores()
+def test_one_whole_image_a_core_is_in_work_and_one_waits_behind_it(tmp_path: Path, folders: dict[str, Path]):
+    assert asyncio.run(concurrency_of(folders["classes"])) == 2 * usable_cores()
     assert asyncio.run(concurrency_of(in_batches(folders["classes"], tmp_path))) > 2 * usable_cores()
