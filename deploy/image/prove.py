@@ -131,7 +131,11 @@ def stop_under_requests(container: Container) -> None:
     with container.start_beside(ask) as caller:
         assert caller.stdout is not None
         hold(caller.stdout.readline() == "asking\n", "the client beside must get its first answer")
-        code = container.stop(timeout_s=STOP_S)
+        try:
+            code = container.stop(timeout_s=STOP_S)
+        except subprocess.TimeoutExpired as error:
+            caller.kill()
+            raise ProofError(f"{container.image.stop_signal} must end the server within {STOP_S:.0f} s") from error
         outcome = caller.stdout.readline().strip()
     hold(code == 0, f"{container.image.stop_signal} must end the server with 0, got {code}")
     hold(outcome == "stopped", f"no request that was taken in may be lost by a stop, got {outcome}")
