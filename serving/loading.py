@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.errors import GoldenMismatchError, OcellaError
-from pipelines.loader import load_package
+from pipelines.loader import Loaded, load_package
 from pipelines.manifest import read_manifest
 from serving.canary import Canary
 from serving.cascade import serve_loaded
@@ -104,16 +104,25 @@ class Loader:
         self._begun += 1
         self._under_way += 1
         begun = self._begun
+        loaded: Loaded | Entry | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 watched, signature = await threads.run(self._load, candidate)
+                loaded = watched.loaded
+                took_s = time.monotonic() - start
+                meter.golden("passed")
+                loaded = entry = self._entry(candidate, watched, signature)
+                file_bytes = await threads.run(graph_bytes, candidate.folder)
+                await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
         except TimeoutError as error:
+            _drop(loaded)
             meter.loaded("failed", time.monotonic() - start)
             meter.leaked(1)
             text = f"loading must take at most {self._timeout_s:g} s, it takes longer"
             _log.error("%s %s did not load: %s", candidate.name, candidate.version, text, extra=_failed(candidate))
             raise LoadError(text) from error
         except Exception as error:
+            _drop(loaded)
             meter.loaded("failed", time.monotonic() - start)
             if isinstance(error, GoldenMismatchError):
                 meter.golden("failed")
@@ -123,16 +132,8 @@ class Loader:
         grown: int | None = None
         if alone and self._begun == begun:  # two loads at once cannot tell who took what
             grown = self._taken[candidate.name, candidate.version] = resident_bytes() - held
-        meter.loaded("ok", time.monotonic() - start)
-        meter.golden("passed")
-        entry: Entry | None = None
-        try:
-            entry = self._entry(candidate, watched, signature)
-            meter.memory(file_bytes=await threads.run(graph_bytes, candidate.folder), grown_bytes=grown)
-            await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
-        except Exception as error:
-            (entry or watched.loaded).close()
-            raise LoadError(_reason(candidate, error)) from error
+        meter.loaded("ok", took_s)
+        meter.memory(file_bytes=file_bytes, grown_bytes=grown)
         return entry
 
     def _entry(self, candidate: Candidate, watched: Watched, signature: Signature) -> Entry:
@@ -171,6 +172,12 @@ class Loader:
     def _taken_by_others(self, candidate: Candidate) -> int:
         """The most that another version of the model took: what runs take is seldom told by the size of a file."""
         return max((taken for (name, _), taken in self._taken.items() if name == candidate.name), default=0)
+
+
+def _drop(loaded: Loaded | Entry | None) -> None:
+    """Free what a load has come to that failed, if it has come to anything."""
+    if loaded is not None:
+        loaded.close()
 
 
 def task_of(candidate: Candidate) -> str:

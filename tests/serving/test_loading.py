@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ModelNotReadyError
+from pipelines.errors import ModelNotReadyError, ModelRunError
 from pipelines.loader import LoadedCascade, LoadedModel, load_package
 from pipelines.session import GraphSession
+from serving.app import ListeningServer
 from serving.memory import MIB
 from tests.cascades import align_crop, make_cascade
 from tests.graphs import classifier_graph
 from tests.packages import make_package
-from tests.serving.servers import FaultySession, running_server, swap_session
+from tests.serving.servers import FaultySession, GatedSession, running_server, swap_session
 
 
 async def test_a_new_version_is_taken_to_need_what_another_one_of_its_model_took(
@@ -59,3 +60,33 @@ async def test_both_models_of_a_cascade_run_full_batches_before_it_answers(
     (tmp_path / "pair" / "deploy.toml").write_text("[batching]\nmax_size = 5\n[warmup]\nruns = 2\n")
     async with running_server(tmp_path):
         assert seen == {"detector": [5, 5], "second": [5, 5]}
+
+
+def outcomes(server: ListeningServer) -> dict[str, float]:
+    value = server.metrics.registry.get_sample_value
+    labels = {"model": "classes", "version": "2"}
+    return {
+        result: value("ocella_model_loads_total", {**labels, "result": result}) or 0.0 for result in ("ok", "failed")
+    }
+
+
+async def test_a_warm_up_that_never_ends_is_given_up_and_one_that_fails_is_a_failed_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise ModelRunError("no memory for so many rows")
+
+    make_package(tmp_path / "classes" / "1", graph=classifier_graph(seed=1), name="classes", version=1)
+    async with running_server(tmp_path, load_timeout_s=2.0) as server:
+        (tmp_path / "classes" / "deploy.toml").write_text("[warmup]\nruns = 1\n")
+        make_package(tmp_path / "classes" / "2", graph=classifier_graph(seed=2), name="classes", version=2)
+        swap_session(monkeypatch, "classes", lambda session: FaultySession(session, fail))
+        with pytest.raises(ModelNotReadyError, match="no memory for so many rows"):
+            await server.lifecycle.load("classes")
+        assert outcomes(server) == {"ok": 0, "failed": 1}
+        gated = swap_session(monkeypatch, "classes", GatedSession)
+        with pytest.raises(ModelNotReadyError, match=r"loading must take at most 2 s, it takes longer"):
+            await server.lifecycle.load("classes")
+        gated[0].gate.set()
+        assert outcomes(server) == {"ok": 0, "failed": 2}
+        assert [(one.name, one.version) for one in server.catalog.statuses() if one.ready] == [("classes", 1)]
