@@ -348,6 +348,9 @@ async def test_twenty_failed_loads_leak_nothing(versions: dict[int, Path], tmp_p
             for _ in range(times):
                 with pytest.raises(ModelNotReadyError, match="pixels differ"):
                     await server.lifecycle.load("classes")
+            async with asyncio.timeout(PATIENCE_S):  # nobody waits for the end of a load's thread
+                while any(thread.name.startswith("load-") for thread in threading.enumerate()):
+                    await asyncio.sleep(0)
             return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), resident_bytes()
 
         threads, files, resident = await fail(5)
