@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,11 +19,11 @@ from serving.admission import Claim, Place
 from serving.batcher import Batcher
 from serving.cascade import CascadeWork, ServedCascade
 from serving.catalog import Catalog, ModelStatus
-from serving.executor import Run
 from serving.fairness import Priority
+from serving.image_work import ImageWork
 from serving.inside import Inside, Stay
-from serving.pixels import Answer, Finished, Finisher, Timings, prepare
-from serving.rows import Rows, first_rows, split_part
+from serving.pixels import Answer, Finisher, Timings
+from serving.rows import Rows, split_part
 from serving.served import ServedModel
 from serving.threads import Threads
 from serving.tiles import TileAnswer, TiledImage, TilesWork
@@ -159,7 +159,9 @@ class DataPlane:
                 finished = await model.answer(cascade, place, self._pixels)
             else:
                 finisher = Finisher(model.name, model.version, model.pipeline, call.options, arrival)
-                finished = await self._way_of(model)(model, place, call, finisher, serialize)
+                finished = await ImageWork(call.image, self._limits, finisher, serialize).answer(
+                    model, place, self._pixels
+                )
         message, timings, serialize_s, image_hw = finished
         model.batcher.times.pixels(
             prepare_s=timings.decode_s + timings.preprocess_s, finish_s=timings.postprocess_s + serialize_s
@@ -221,45 +223,6 @@ class DataPlane:
         if trail := current_trail():
             trail.inferred(queue_s, inference_s)
         return InferAnswer(model.name, model.version, outputs, queue_s, inference_s)
-
-    def _way_of(self, model: ServedModel) -> Callable[..., Awaitable[Finished[Any]]]:
-        if model.policy.whole_images:
-            return self._whole
-        return self._alone if model.batcher.may_run_alone() else self._in_batch
-
-    async def _whole(
-        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> Finished[T]:
-        """All on one run thread, in its turn; where tensors wait for a run, its row waits among theirs."""
-        await model.batcher.admission.turn(place, keeps_window=True)
-        work = self._prepared if model.batcher.queue_depth else self._alone
-        return await work(model, place, call, finisher, serialize)
-
-    async def _in_batch(
-        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> Finished[T]:
-        await model.batcher.admission.turn(place)
-        return await self._prepared(model, place, call, finisher, serialize)
-
-    async def _prepared(
-        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> Finished[T]:
-        """Prepared and finished on pixel threads, run with others."""
-        prepared = await self._pixels.run(prepare, model.pipeline, call.image, self._limits)
-        ran = await model.batcher.run(model.image_rows(prepared.row), place)
-        return await self._pixels.run(finisher.finish, prepared, first_rows(ran.outputs), ran.inference_s, serialize)
-
-    async def _alone(
-        self, model: ServedModel, place: Place, call: PredictCall, finisher: Finisher, serialize: Callable[[Answer], T]
-    ) -> Finished[T]:
-        """All on one run thread: at one request at a time, each way between threads is a tenth of a small model."""
-
-        def job(run: Run) -> Finished[T]:
-            prepared = prepare(model.pipeline, call.image, self._limits)
-            outputs = model.run_image(prepared.row, run)
-            return finisher.finish(prepared, outputs, run.seconds, serialize)
-
-        return await model.batcher.run_alone(job, place)
 
     def _enter(self, model: ServedModel, claim: Claim) -> Stay:
         """Hold a place in a model, until the deadline or an abort."""

@@ -26,6 +26,7 @@ from pipelines.loader import load_package
 from pipelines.options import PredictOptions
 from pipelines.session import Session
 from pipelines.types import AnyArray, identical
+from serving import image_work
 from serving.admission import Claim
 from serving.app import ListeningServer
 from serving.catalog import Catalog
@@ -225,7 +226,7 @@ async def test_a_caller_that_leaves_during_its_run_ends_the_run_and_its_seconds_
 
 
 async def test_a_caller_that_leaves_before_its_run_is_never_run(folders: dict[str, Path], photos: list[bytes]):
-    deploy = Deploy(runtime=Runtime(instances=1))
+    deploy = Deploy(batching=Batching(max_size=2), runtime=Runtime(instances=1))
     async with plane_over(folders["classes"], gated=True, deploy=deploy) as parts:
         first = asyncio.create_task(parts.plane.predict(call_for(photos[0]), whole))
         assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)
@@ -239,6 +240,29 @@ async def test_a_caller_that_leaves_before_its_run_is_never_run(folders: dict[st
         await first
         assert parts.session.batches == [1]
         await parts.plane.wait_empty()
+
+
+async def test_a_whole_image_whose_caller_leaves_before_its_turn_is_not_even_decoded(
+    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    prepared: list[bytes] = []
+    prepare = image_work.prepare
+    monkeypatch.setattr(image_work, "prepare", lambda *given: prepared.append(given[1]) or prepare(*given))
+    async with plane_over(folders["classes"], gated=True) as parts:
+        first = asyncio.create_task(parts.plane.predict(call_for(photos[0]), whole))
+        assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)
+        others = [asyncio.create_task(parts.plane.predict(call_for(photos[1]), whole)) for _ in range(3)]
+        batcher = parts.catalog.find("classes", 1).batcher
+        async with asyncio.timeout(PATIENCE_S):
+            while batcher.inside < 4:
+                await asyncio.sleep(0)
+        for other in others:
+            other.cancel()
+        parts.session.gate.set()
+        await first
+        await parts.plane.wait_empty()
+    assert prepared == [photos[0]]
+    assert parts.session.batches == [1]
 
 
 async def test_a_deadline_of_a_millisecond_is_a_passed_deadline_and_no_overload(
