@@ -44,7 +44,7 @@ from serving.watcher import Watcher
 
 # Once no request is inside any more: how long none must come before gRPC stops, how long that is waited for, and the
 # time that answers on their way out then have.
-QUIET_S = 0.1
+QUIET_S = 0.25
 LINGER_S = 2.0
 FLUSH_S = 1.0
 _log = logging.getLogger(__name__)
@@ -220,11 +220,12 @@ async def _until_quiet(calls: Calls) -> None:
     """Wait until no request has come for a moment.
 
     gRPC holds requests that it read from their connection and has not handed to us yet; stopped now, it would tell
-    their clients CANCELLED, as if they had left.
+    their clients CANCELLED, as if they had left. A moment that ended late does not count: a machine that kept this loop
+    waiting kept gRPC's threads waiting, too.
     """
     end = time.monotonic() + LINGER_S
-    while time.monotonic() < end:
+    while (begun := time.monotonic()) < end:
         seen = calls.arrived
         await asyncio.sleep(QUIET_S)
-        if calls.arrived == seen:
+        if calls.arrived == seen and time.monotonic() < begun + 2 * QUIET_S:
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -195,10 +196,12 @@ async def test_a_stream_is_told_that_the_server_drains_after_the_answers_in_flig
 
 
 async def test_rows_of_many_streams_batch_together(
-    repository: Path, photos: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
+    shutil.copytree(folders["classes"], tmp_path / "classes" / "1")
+    (tmp_path / "classes" / "deploy.toml").write_text("[batching]\nmax_size = 8\n")
     made = swap_session(monkeypatch, "classes", GatedSession)
-    async with running_server(repository) as server, AsyncVisionClient(server.grpc_address) as client:
+    async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
         batcher = server.catalog.find("classes", 1).batcher
         slots = batcher.policy.slots
         streams = [asyncio.create_task(collect(client.predict_stream("classes", photos[:4]))) for _ in range(6)]
