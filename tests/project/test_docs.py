@@ -11,7 +11,20 @@ import pytest
 import ocella
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["install", "protos", "lint", "test", "coverage", "test-all", "test-gpu", "bench", "serve", "run", "image", "audit"]
+VERBS = [
+    "install",
+    "protos",
+    "lint",
+    "test",
+    "coverage",
+    "test-all",
+    "test-gpu",
+    "bench",
+    "serve",
+    "run",
+    "image",
+    "audit",
+]
 PAGES = ["README.md", "CHANGELOG.md", *(str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/*.md")))]
 PLANNED = {"docs/architecture.md"}  # says where things will be, too
 MADE_AT_RUN_TIME = (".venv", "out", "my-", "deploy.toml")
