@@ -40,7 +40,7 @@ from serving.bench.rounds import Measured
 from serving.bench.server_process import own_server
 from serving.cpu import usable_cores
 
-FULL, QUICK = Pace(load_s=3.0, rounds=9), Pace(load_s=2.0, rounds=3, requests=2000, shapes=100)
+FULL, QUICK = Pace(load_s=2.0, rounds=7), Pace(load_s=2.0, rounds=3, requests=2000, shapes=100)
 RESULTS = Path(__file__).parent / "results"
 
 
