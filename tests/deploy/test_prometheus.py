@@ -24,7 +24,7 @@ from tests.serving.test_processes import running
 NEEDS = "needs {}: apt-get install prometheus"
 needs_promtool = pytest.mark.skipif(tool("promtool") is None, reason=NEEDS.format("promtool"))
 needs_prometheus = pytest.mark.skipif(tool("prometheus") is None, reason=NEEDS.format("prometheus"))
-GPU_PANELS = {"GPU use", "GPU memory", "GPU temperature", "GPU power"}
+GPU_PANELS = {"GPU use", "GPU memory", "GPU temperature", "GPU power", "Rows of padding"}
 SCRAPES_S = 180.0  # more than the rates of 15 s need on a machine that does something else as well
 
 

@@ -101,7 +101,7 @@ def test_a_file_of_weights_that_holds_code_is_refused(tmp_path, capsys):
     torch.save(classifier_net(), tmp_path / "module.pth")
     words = ["export", "mobilenet_v3_small", "--weights", str(tmp_path / "module.pth"), "--out", str(tmp_path / "out")]
     assert ocella.main(words) == 1
-    assert "module.pth is not a file of weights alone" in capsys.readouterr().err
+    assert "module.pth must be a whole file of tensors" in capsys.readouterr().err
 
 
 def test_flags_become_choices():
