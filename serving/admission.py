@@ -169,20 +169,26 @@ class Admission:
                 place.waiter = None
         else:
             self._into_window(place)
-        if keeps_window and self._waiting and self._times.is_fresh(self._clock()):
-            self._check(claim, self._times.reliable_image_s)  # others would be in time where it may well not be
-        else:
+        if not keeps_window:
             self.check_left(claim)
+        elif self._clock() > self.latest_begin(claim):
+            raise too_late()
         if claim.begin is not None:
             claim.begin()
 
     def check_left(self, claim: Claim) -> None:
         """Raise DeadlineExceededError where less time is left than an idle server needs."""
-        self._check(claim, self._least_s(claim))
+        if claim.deadline - self._clock() < self._least_s(claim):
+            raise too_late()
 
-    def _check(self, claim: Claim, needed_s: float) -> None:
-        if claim.deadline - self._clock() < needed_s:
-            raise DeadlineExceededError("the deadline would pass before the answer is ready: too little time is left")
+    def latest_begin(self, claim: Claim) -> float:
+        """When the work on a whole image must begin, seconds of the loop's clock.
+
+        While others wait, that nearly all are done in time: one that may well not be takes the time of one that would.
+        Else that the quickest are.
+        """
+        others_wait = bool(self._waiting) and self._times.is_fresh(self._clock())
+        return claim.deadline - (self._times.reliable_image_s if others_wait else self._least_s(claim))
 
     def started(self, place: Place, rows: int) -> None:
         """So many of a place's rows are in a run now."""
@@ -269,3 +275,8 @@ class Admission:
             if following.waiter is not None and not following.waiter.done():
                 self._into_window(following)
                 following.waiter.set_result(None)
+
+
+def too_late() -> DeadlineExceededError:
+    """The error of work that is not begun."""
+    return DeadlineExceededError("the deadline would pass before the answer is ready: too little time is left")

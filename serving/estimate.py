@@ -115,7 +115,9 @@ class ServiceTimes:
         """
         if image and self._whole_images:
             image_s = self._prepare.typical + self._recent(1).typical + self._finish.typical
-            return (rows_ahead + rows_running / 2) * image_s / self._slots + self.reliable_image_s
+            behind = max(0, rows_running - self._slots)  # handed to a thread that is still at the one before
+            ahead = rows_ahead + behind + (rows_running - behind) / 2
+            return ahead * image_s / self._slots + self.reliable_image_s
         full_row_s = self._recent(self._max_size).typical
         wait_s = (rows_ahead + rows_running / 2) * full_row_s / self._slots
         size = min(self._max_size, -(-(rows_ahead + rows) // self._slots))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pipelines.image import ImageLimits
-from serving.admission import Place
+from serving.admission import Place, too_late
 from serving.executor import Run
 from serving.pixels import Answer, Finished, Finisher, prepare
 from serving.rows import first_rows
@@ -51,7 +52,11 @@ class ImageWork(Generic[T]):
         return await pixels.run(self.finisher.finish, prepared, outputs, ran.inference_s, self.serialize)
 
     async def _by_one_thread(self, model: ServedModel, place: Place) -> Finished[T]:
+        latest = model.batcher.admission.latest_begin(place.claim)
+
         def job(run: Run) -> Finished[T]:
+            if time.monotonic() > latest:  # the image before took longer than it was thought to
+                raise too_late()
             prepared = prepare(model.pipeline, self.image, self.limits)
             outputs = model.run_image(prepared.row, run)
             return self.finisher.finish(prepared, outputs, run.seconds, self.serialize)

@@ -109,4 +109,5 @@ def test_a_whole_image_waits_for_all_that_is_done_for_those_ahead():
     times.ran(1, 0.03, now=0)
     times.pixels(prepare_s=0.01, finish_s=0.02)
     assert times.answer_s(1, image=True, rows_ahead=4, rows_running=2) == pytest.approx(5 * 0.06 / 2 + 0.06)
+    assert times.answer_s(1, image=True, rows_ahead=4, rows_running=3) == pytest.approx(6 * 0.06 / 2 + 0.06)
     assert times.reliable_image_s == pytest.approx(0.06)
