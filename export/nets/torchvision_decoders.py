@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from export.nets.two_stage import PROPOSALS
 from pipelines.specs import (
@@ -18,6 +18,7 @@ from pipelines.specs import (
 CLASSES, BOXES, CENTERNESS = "cls_logits", "bbox_regression", "bbox_ctrness"  # as torchvision's heads name them.
 LARGEST_LOG_SCALE = math.log(1000 / 16)  # of dw and dh.
 _PYRAMID = (8, 16, 32, 64, 128)  # row pixels a cell of the maps P3 to P7.
+_CODER = (10.0, 10.0, 5.0, 5.0)  # what the deltas of SSDLite and Faster R-CNN are divided by.
 _SSD_STRIDE = 16  # of SSDLite's finest map; each of the others has twice the one before.
 
 
@@ -35,20 +36,7 @@ def retinanet(net: Any) -> BoxDelta:
         center_shift=0.0,
         step="spread_floor",
     )
-    return BoxDelta(
-        kind="box_delta",
-        classes=CLASSES,
-        deltas=BOXES,
-        proposals=None,
-        anchors=anchors,
-        deltas_per="anchor",
-        weights=(1.0, 1.0, 1.0, 1.0),
-        max_log_scale=LARGEST_LOG_SCALE,
-        class_activation="sigmoid",
-        background="none",
-        clip_to_row=True,
-        min_side=0.0,
-    )
+    return _of_anchors(anchors, weights=(1.0, 1.0, 1.0, 1.0), class_activation="sigmoid", background="none")
 
 
 def ssdlite(net: Any) -> BoxDelta:
@@ -64,20 +52,7 @@ def ssdlite(net: Any) -> BoxDelta:
         clip=generator.clip,
         step="spread",
     )
-    return BoxDelta(
-        kind="box_delta",
-        classes=CLASSES,
-        deltas=BOXES,
-        proposals=None,
-        anchors=anchors,
-        deltas_per="anchor",
-        weights=(10.0, 10.0, 5.0, 5.0),
-        max_log_scale=LARGEST_LOG_SCALE,
-        class_activation="softmax",
-        background="first",
-        clip_to_row=True,
-        min_side=0.0,
-    )
+    return _of_anchors(anchors, weights=_CODER, class_activation="softmax", background="first")
 
 
 def fcos(_net: Any) -> Fcos:
@@ -105,10 +80,34 @@ def faster_rcnn(_net: Any) -> BoxDelta:
         proposals=PROPOSALS,
         anchors=None,
         deltas_per="column",
-        weights=(10.0, 10.0, 5.0, 5.0),
+        weights=_CODER,
         max_log_scale=LARGEST_LOG_SCALE,
         class_activation="softmax",
         background="first",
         clip_to_row=True,
         min_side=0.01,
+    )
+
+
+def _of_anchors(
+    anchors: SizedAnchors | DefaultBoxes,
+    *,
+    weights: tuple[float, float, float, float],
+    class_activation: Literal["sigmoid", "softmax"],
+    background: Literal["none", "first"],
+) -> BoxDelta:
+    """One row of logits and one of deltas for each anchor."""
+    return BoxDelta(
+        kind="box_delta",
+        classes=CLASSES,
+        deltas=BOXES,
+        proposals=None,
+        anchors=anchors,
+        deltas_per="anchor",
+        weights=weights,
+        max_log_scale=LARGEST_LOG_SCALE,
+        class_activation=class_activation,
+        background=background,
+        clip_to_row=True,
+        min_side=0.0,
     )
