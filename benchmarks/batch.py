@@ -34,8 +34,9 @@ from typing import Self
 
 import cv2
 
+from pipelines.errors import PackageError
 from pipelines.image import ImageLimits, decode_image
-from pipelines.loader import load_model
+from pipelines.loader import find_package, load_model
 from pipelines.options import PredictOptions
 from pipelines.session import run_one
 from serving.batch.job import Job
@@ -231,6 +232,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES, help="of one job")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
+    try:
+        find_package(arguments.package)
+    except PackageError as error:
+        parser.error(str(error))
+    if min(arguments.rounds, arguments.images) < 1:
+        parser.error("--rounds and --images must be 1 or more")
     found = []
     for one in rounds(arguments.package, images=arguments.images, count=arguments.rounds):
         found.append(one)
