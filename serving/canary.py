@@ -35,6 +35,11 @@ class Canary:
         return replay(loaded.manifest, self._files, loaded.pipeline, loaded.session)
 
     @property
+    def row_s_at_load(self) -> float | None:
+        """Seconds of the fastest row when the package was loaded; ``None`` where its samples were not replayed."""
+        return self._loaded.golden.row_s if self._loaded.golden else None
+
+    @property
     def members(self) -> tuple[Canary, ...]:
         """One for each model of the package."""
         return (self,)

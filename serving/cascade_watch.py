@@ -45,15 +45,25 @@ class CascadeCanary(Canary):
         self._nested: Path = golden_in_memory(loaded.folder, loaded.manifest.golden.samples)
 
     @property
+    def row_s_at_load(self) -> float | None:
+        """As ``Canary.row_s_at_load``, of both models together."""
+        first_s, second_s = super().row_s_at_load, self._second.row_s_at_load
+        return None if first_s is None or second_s is None else first_s + second_s
+
+    @property
     def members(self) -> tuple[Canary, ...]:
         """The detector's, and the second model's."""
         return self, self._second
 
     def replay(self) -> GoldenReport:
-        """Replay as ``Canary.replay``; what is compared is the cascade's result, after its members'."""
+        """Replay as ``Canary.replay``; what is compared is the cascade's result, after its members'.
+
+        Its row takes what a row of each member takes.
+        """
         reports = (super().replay(), self._second.replay())
         loaded = self._cascade
-        return replay_cascade(self._nested, loaded.pipeline, loaded.session, reports)
+        report = replay_cascade(self._nested, loaded.pipeline, loaded.session, reports)
+        return replace(report, row_s=sum(member.row_s for member in reports))
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,6 +91,16 @@ class Warmup(Spec):
     runs: Annotated[int, Field(ge=0, le=100)] = 0
 
 
+class Health(Spec):
+    """How a version is judged while it answers.
+
+    Attributes:
+        canary_max_ms: longest time that a row of a golden canary may take, two canaries in a row; null: any.
+    """
+
+    canary_max_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+
+
 class Deploy(Spec):
     """One model's ``deploy.toml``; every key has a default.
 
@@ -99,6 +109,7 @@ class Deploy(Spec):
         batching: of each version.
         runtime: of each version.
         warmup: of each version.
+        health: of each version.
         ray: replicas under ``ocella serve --ray``, which alone reads it.
     """
 
@@ -106,6 +117,7 @@ class Deploy(Spec):
     batching: Batching = Batching()
     runtime: Runtime = Runtime()
     warmup: Warmup = Warmup()
+    health: Health = Health()
     ray: RayChoices = RayChoices()
 
     @field_validator("versions", mode="before")

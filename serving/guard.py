@@ -34,7 +34,7 @@ class GuardPolicy:
         hang_s: longest run.
         breaker_calls: latest requests that count.
         breaker_rate: part of them that must fail.
-        breaker_wait_s: from a fault to the canary that may end it.
+        breaker_wait_s: from a fault to the canary that may end it, and from a late canary to the one that confirms it.
     """
 
     canary_interval_s: float
@@ -130,6 +130,8 @@ class Guard:
             if watch.task:
                 watch.task.cancel()  # a canary of the session that was left behind
                 watch.task = None
+        if self._judge.doubts(entry):
+            watch.due = min(watch.due, now + self._policy.breaker_wait_s)
         if now < watch.due or watch.busy:
             return
         if watch.abandoned:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from pipelines.errors import ModelNotReadyError, UnknownModelError
 from pipelines.session import CPU
@@ -15,9 +15,10 @@ from serving.catalog import UNLOADED, Catalog, ModelStatus
 from serving.judge import Judge
 from serving.loading import Entry, Loader, LoadError, task_of
 from serving.logs.entry import event
+from serving.looks import Look, look_at, look_at_all
 from serving.repository import Candidate, ModelFolder, survey
 from serving.settings import StartError
-from serving.signature import Signature, is_whole, signature_of
+from serving.signature import signature_of
 from serving.swap import Swap
 from serving.threads import Threads
 
@@ -25,8 +26,6 @@ from serving.threads import Threads
 LOAD_NICENESS = 10
 NOT_CHOSEN = "not among the versions to serve"
 _log = logging.getLogger(__name__)
-# What a model's folder looks like: each version that may be served, with the signature of its files.
-Look: TypeAlias = tuple[tuple[Candidate, Signature], ...]
 
 
 class Lifecycle:
@@ -97,7 +96,7 @@ class Lifecycle:
 
     async def looks(self) -> dict[str, Look]:
         """What each model's folder looks like now; raises StartError as ``survey`` does."""
-        return await self._disk.run(_look_at_all, self._folders, frozenset(self._swap.entries))
+        return await self._disk.run(look_at_all, self._folders, frozenset(self._swap.entries))
 
     async def follow(self, name: str) -> None:
         """Bring one model in line with its folder, if it was not unloaded; one whose folder is gone is unloaded."""
@@ -176,7 +175,7 @@ class Lifecycle:
             self._unloaded.discard(name)
             self._forget(name, keep=())
         elif name in self._unloaded:
-            self.followed[name] = await self._disk.run(_look_at, model)
+            self.followed[name] = await self._disk.run(look_at, model)
         else:
             await self._align_alone(model)
 
@@ -207,7 +206,9 @@ class Lifecycle:
     async def _align(self, model: ModelFolder, threads: Threads) -> list[str]:
         """Let the chosen versions answer and no other; returns what failed."""
         problems: list[str] = []
-        self.followed[model.name] = await self._disk.run(_look_at, model)
+        self.followed[model.name] = await self._disk.run(look_at, model)
+        if not model.chosen[0].problem:  # else the choices of before hold
+            self._judge.allow(model.name, canary_max_ms=model.chosen[0].deploy.health.canary_max_ms)
         brought = [await self._bring(candidate, threads, problems) for candidate in model.chosen]
         answering = [version for version in brought if version is not None]
         older = list(model.older)
@@ -278,15 +279,6 @@ def _threads_beside_requests(candidates: Iterable[Candidate]) -> Threads:
     runtimes = [candidate.deploy.runtime for candidate in candidates]
     alone = all(one.intra_op_threads == 1 and one.providers == (CPU,) for one in runtimes)
     return Threads(1, name="load", niceness=LOAD_NICENESS if alone else 0)
-
-
-def _look_at(model: ModelFolder) -> Look:
-    every = sorted((*model.chosen, *model.others), key=lambda candidate: candidate.version)
-    return tuple((candidate, signature_of(candidate.folder)) for candidate in every if is_whole(candidate.folder))
-
-
-def _look_at_all(folders: tuple[Path, ...], served: frozenset[tuple[str, int]]) -> dict[str, Look]:
-    return {model.name: _look_at(model) for model in survey(folders, served=served)}
 
 
 def _settle(done: asyncio.Future[Any], error: Exception | None) -> None:

@@ -15,7 +15,7 @@ from pipelines.manifest import read_manifest
 from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
-from serving.deploy import DeployError
+from serving.deploy import DeployError, Health
 from serving.logs.entry import event
 from serving.memory import MIB, available_bytes, check_room, graph_bytes, needed_bytes, resident_bytes
 from serving.metrics import Metrics
@@ -189,8 +189,8 @@ def task_of(candidate: Candidate) -> str:
 
 
 def _acting(candidate: Candidate) -> object:
-    """The choices that change how a version runs."""
-    return candidate.deploy.model_copy(update={"versions": "latest"})
+    """The choices that change how a version runs; the others apply without loading it anew."""
+    return candidate.deploy.model_copy(update={"versions": "latest", "health": Health()})
 
 
 def _failed(candidate: Candidate) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class ModelMeter:
         families.reloads.labels(*labels)
         for result in ("ok", "failed"):
             families.model_loads.labels(*labels, result)
-        for result in ("passed", "failed"):
+        for result in ("passed", "late", "failed"):
             families.golden_checks.labels(*labels, result)
 
     def stages(self, *seconds: float) -> None:
@@ -157,7 +157,7 @@ class ModelMeter:
         self._families.load_seconds.labels(*self._labels).observe(seconds)
 
     def golden(self, result: str) -> None:
-        """Count one golden replay, ``passed`` or ``failed``."""
+        """Count one golden replay: ``passed``, ``late`` where it was right and too slow, ``failed``."""
         self._families.golden_checks.labels(*self._labels, result).inc()
 
 

@@ -83,8 +83,13 @@ class Swap:
             self._drain(instead_of)
 
     def fault(self, entry: Entry, reason: str) -> None:
-        """Take an entry out that does not answer as it must: back to the version before, if that is still kept."""
+        """Take an entry out that does not answer as it must: back to the version before, if that is still kept.
+
+        Of one that is out already only the reason changes.
+        """
         if not self.answers(entry):
+            if self.entries.get(entry.key) is entry:
+                self._refuse(entry, reason)
             return
         if entry.key in self._previous:
             self._roll_back(entry, reason)

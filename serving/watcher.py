@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Self
 
-from serving.lifecycle import Lifecycle, Look
+from serving.lifecycle import Lifecycle
+from serving.looks import Look
 from serving.settings import StartError
 
 _log = logging.getLogger(__name__)

@@ -79,7 +79,7 @@ def test_the_deploy_file_shown_is_valid_and_complete():
 
 
 def test_every_key_of_the_deploy_file_is_shown_here_or_with_reloads():
-    parts = {name: type(getattr(Deploy(), name)).model_fields for name in ("batching", "runtime", "warmup")}
+    parts = {name: type(getattr(Deploy(), name)).model_fields for name in ("batching", "runtime", "warmup", "health")}
     keys = {key for part in parts.values() for key in part}
     shown = re.compile(r"^(?:(\w+) =|\[runtime\.(\w+)\])", re.MULTILINE).findall(PAGE + RELOAD)
     assert keys - {name for pair in shown for name in pair} == set()

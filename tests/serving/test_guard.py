@@ -1,9 +1,11 @@
 """Canaries, the breaker and hung runs, seen from outside: health, answers and probes of real servers."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from pipelines.errors import ModelNotReadyError, OcellaError, ServerFaultError
+from pipelines.golden import GoldenReport, replay
 from pipelines.session import GraphSession, RunControl
 from pipelines.types import AnyArray
 from serving.app import ListeningServer
@@ -100,6 +103,89 @@ async def test_a_model_that_answers_otherwise_than_at_load_is_taken_out_until_it
         other = asyncio.ensure_future(well())
         server.catalog.drain()
         assert await other == NOT_SERVING  # the first change that it heard is the stop
+
+
+class Slow:
+    """Says how long the golden rows of a model take, in place of what they do take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+        self.row_s = 0.001
+
+        def timed(manifest: Any, *arguments: Any) -> GoldenReport:
+            report = replay(manifest, *arguments)
+            return replace(report, row_s=self.row_s) if manifest.name == model else report
+
+        monkeypatch.setattr("serving.canary.replay", timed)
+
+
+@pytest.fixture
+def slow_pair(pair: Path, tmp_path: Path) -> Path:
+    """``pair``, whose ``sick`` has a limit of 50 ms."""
+    root = shutil.copytree(pair, tmp_path / "pair")
+    (root / "sick" / "deploy.toml").write_text("[health]\ncanary_max_ms = 50\n")
+    return root
+
+
+async def test_a_model_whose_canaries_are_late_is_taken_out_until_one_is_in_time(
+    slow_pair: Path, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    slow = Slow(monkeypatch, "sick")
+    async with (
+        running_server(slow_pair, canary_interval_s=0.05, breaker_wait_s=0.05) as server,
+        AsyncVisionClient(server.grpc_address) as client,
+        watching(server, "sick") as sick,
+    ):
+        assert await sick() == SERVING
+        well = server.catalog.find("well", 1)
+        slow.row_s = 0.2
+        assert await sick() == NOT_SERVING
+        said = "golden canary late: a golden row must take at most 50 ms, it takes 200 ms"
+        with pytest.raises(ModelNotReadyError, match=said):
+            await client.predict("sick", photos[0])
+        labels = {"model": "sick", "version": "1"}
+        assert server.metrics.registry.get_sample_value("ocella_model_ready", labels) == 0
+        assert server.catalog.find("well", 1) is well
+        slow.row_s = 0.05
+        assert await sick() == SERVING
+        assert server.metrics.registry.get_sample_value("ocella_model_ready", labels) == 1
+        assert (await client.predict("sick", photos[0])).model == "sick"
+
+
+async def test_a_late_canary_is_confirmed_before_the_next_one_is_due(slow_pair: Path, monkeypatch: pytest.MonkeyPatch):
+    """The one after a reload is the first; by the interval alone its confirmation would come in an hour."""
+    slow = Slow(monkeypatch, "sick")
+    async with (
+        running_server(slow_pair, canary_interval_s=3600, breaker_wait_s=0.05, hang_s=1) as server,
+        watching(server, "sick") as sick,
+    ):
+        assert await sick() == SERVING
+        slow.row_s = 0.2
+        make_package(slow_pair / "sick" / "2", name="sick", version=2)
+        await server.lifecycle.load("sick")
+        async with asyncio.timeout(PATIENCE_S):
+            while not (failed := server.catalog.statuses()[1]).reason:
+                await server.catalog.changed.wait()
+        assert failed.reason.startswith("rolled back to version 1: golden canary late: a golden row must take")
+        assert server.catalog.find("sick", 0).version == 1
+
+
+async def test_a_changed_limit_of_canaries_applies_to_what_answers_without_loading_it_anew(
+    slow_pair: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slow = Slow(monkeypatch, "sick")
+    deploy = slow_pair / "sick" / "deploy.toml"
+    settings = {"watch": True, "watch_interval_s": 0.02, "canary_interval_s": 0.05, "breaker_wait_s": 0.05}
+    async with running_server(slow_pair, **settings) as server, watching(server, "sick") as sick:
+        assert await sick() == SERVING
+        slow.row_s = 0.04
+        deploy.write_text("[health]\ncanary_max_ms = 30\n")
+        assert await sick() == NOT_SERVING
+        (status, _) = server.catalog.statuses()
+        assert "a golden row must take at most 30 ms, it takes 40 ms" in status.reason
+        labels = {"model": "sick", "version": "1", "result": "ok"}
+        assert server.metrics.registry.get_sample_value("ocella_model_loads_total", labels) == 1
+        deploy.write_text("[health]\ncanary_max_ms = 40\n")
+        assert await sick() == SERVING
 
 
 async def test_a_model_that_fails_requests_is_taken_out_and_comes_back_after_a_probe(
