@@ -213,6 +213,11 @@ class OnnxSession:
         self.close()
 
 
+def available_providers() -> tuple[str, ...]:
+    """Execution providers that this onnxruntime was built with; that one is here does not mean that it would run."""
+    return tuple(ort.get_available_providers())
+
+
 def run_bound(
     session: ort.InferenceSession, names: Sequence[str], feeds: Mapping[str, AnyArray], options: ort.RunOptions | None
 ) -> list[AnyArray]:

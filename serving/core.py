@@ -19,6 +19,7 @@ from serving.cpu import usable_cores
 from serving.dataplane import DataPlane
 from serving.gpus import watching_gpus
 from serving.guard import Guard, GuardPolicy
+from serving.headroom import Headroom
 from serving.judge import Judge
 from serving.lifecycle import Lifecycle
 from serving.loading import Loader
@@ -81,7 +82,8 @@ async def serving_core(
     cores = cores or max(1, usable_cores() // settings.processes)
     catalog, metrics = Catalog(), Metrics()
     swap, judge = Swap(catalog, metrics, probation_s=settings.probation_s), Judge(timeout_s=settings.hang_s)
-    loader = Loader(metrics, cores=cores, timeout_s=settings.load_timeout_s, budget_mb=settings.memory_budget_mb)
+    headroom = Headroom(budget_mb=settings.memory_budget_mb, shared=settings.processes > 1)
+    loader = Loader(metrics, headroom, cores=cores, timeout_s=settings.load_timeout_s)
     lifecycle = Lifecycle(settings.models or (embedded(),), catalog, loader, swap, judge, cores=cores)
     guard = Guard(swap, lifecycle, judge, _guard_policy(settings))
     async with AsyncExitStack() as stack:

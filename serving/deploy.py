@@ -51,6 +51,8 @@ class Runtime(Spec):
         shrink_arena: after 10 s without a request give what runs took back to the process (CPU alone).
         memory_mb: MiB that loading takes, for the check that there is room; null: measured at an earlier load, else
             estimated from the size of the graph.
+        gpu_memory_mb: as ``memory_mb``, of the card's memory; null: measured at an earlier load, else the size of the
+            graph, which is a least.
         cuda: options of CUDAExecutionProvider.
         tensorrt: options of TensorrtExecutionProvider.
     """
@@ -62,6 +64,7 @@ class Runtime(Spec):
     arena: bool = True
     shrink_arena: bool = False
     memory_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
+    gpu_memory_mb: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     cuda: Cuda | None = None
     tensorrt: TensorRt | None = None
 
@@ -72,6 +75,10 @@ class Runtime(Spec):
                 "shrink_arena acts only with arena = true on CPUExecutionProvider first, "
                 f"got arena = {str(self.arena).lower()} on {self.providers[0]}"
             )
+        if self.gpu_memory_mb is not None and not {"CUDAExecutionProvider", "TensorrtExecutionProvider"}.intersection(
+            self.providers
+        ):
+            raise ValueError(f"gpu_memory_mb acts only where providers names one of a GPU, got {list(self.providers)}")
         for key, options, provider in (
             ("cuda", self.cuda, "CUDAExecutionProvider"),
             ("tensorrt", self.tensorrt, "TensorrtExecutionProvider"),

@@ -88,7 +88,7 @@ class Families:
         )
         self.model_memory = gauge(
             "ocella_model_memory_bytes",
-            "Memory of a model: of its graph files, and by how much its load, where alone, made the process grow.",
+            "Memory of a model: of its graph files, and what its load, where alone, took of the machine and the card.",
             (*_MODEL, "source"),
         )
         self.model_loads = count("ocella_model_loads_total", "Loads, by result.", (*_MODEL, "result"))

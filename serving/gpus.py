@@ -53,17 +53,27 @@ INFO = "ocella_gpu_info"
 @contextmanager
 def watching_gpus(registry: CollectorRegistry) -> Iterator[None]:
     """Show the machine's GPUs in ``registry``; nothing where there is no NVML (extra ``gpu``) or no driver."""
+    with open_nvml() as nvml:
+        if nvml is None:
+            yield
+            return
+        collector = GpuCollector(nvml)
+        registry.register(collector)
+        try:
+            yield
+        finally:
+            registry.unregister(collector)
+
+
+@contextmanager
+def open_nvml() -> Iterator[Any]:
+    """NVML's module while it may be asked; ``None`` where it is not installed or finds no driver."""
     nvml = _initialised()
-    if nvml is None:
-        yield
-        return
-    collector = GpuCollector(nvml)
-    registry.register(collector)
     try:
-        yield
+        yield nvml
     finally:
-        registry.unregister(collector)
-        nvml.nvmlShutdown()
+        if nvml is not None:
+            nvml.nvmlShutdown()
 
 
 class GpuCollector(Collector):
@@ -103,7 +113,6 @@ class GpuCollector(Collector):
 
 
 def _initialised() -> Any:
-    """NVML's module, ready to be asked; ``None`` where it is not installed or finds no driver."""
     try:
         import pynvml
     except ImportError:

@@ -16,8 +16,9 @@ from serving.canary import Canary
 from serving.cascade import serve_loaded
 from serving.cascade_watch import Watched, watch_over
 from serving.deploy import DeployError, Health
+from serving.headroom import Headroom, Held, held_now
 from serving.logs.entry import event
-from serving.memory import MIB, available_bytes, check_room, graph_bytes, needed_bytes, resident_bytes
+from serving.memory import graph_bytes
 from serving.metrics import Metrics
 from serving.providers import session_options
 from serving.reasons import public_reason
@@ -81,39 +82,40 @@ class Entry:
 class Loader:
     """Loads one candidate at a call, on threads that the caller lends."""
 
-    def __init__(self, metrics: Metrics, *, cores: int, timeout_s: float, budget_mb: int | None) -> None:
+    def __init__(self, metrics: Metrics, headroom: Headroom, *, cores: int, timeout_s: float) -> None:
         """Where a model's ``deploy.toml`` does not say, it runs on all ``cores`` at once.
 
         Args:
             metrics: where loads are counted.
+            headroom: says whether one has room.
             cores: that this process may use.
             timeout_s: longest time that a load may take.
-            budget_mb: MiB that this process may hold; ``None``: as much as there is.
         """
         self._metrics = metrics
+        self._headroom = headroom
         self._cores = cores
         self._timeout_s = timeout_s
-        self._budget = None if budget_mb is None else budget_mb * MIB
-        self._taken: dict[tuple[str, int], int] = {}
         self._begun = self._under_way = 0
 
     async def load(self, candidate: Candidate, threads: Threads) -> Entry:
         """Check, load, replay and warm up, without touching what answers; raises LoadError."""
         meter = self._metrics.model(candidate.name, candidate.version)
-        start, held, alone = time.monotonic(), resident_bytes(), not self._under_way
+        start, alone = time.monotonic(), not self._under_way
         self._begun += 1
         self._under_way += 1
         begun = self._begun
         loaded: Loaded | Entry | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                watched, signature = await threads.run(self._load, candidate)
+                signature, before = await threads.run(self._check, candidate)
+                watched = await threads.run(_open, candidate, signature)
                 loaded = watched.loaded
                 took_s = time.monotonic() - start
                 meter.golden("passed")
                 loaded = entry = self._entry(candidate, watched, signature)
                 file_bytes = await threads.run(graph_bytes, candidate.folder)
                 await threads.run(warm_up, entry, candidate.deploy.warmup.runs)
+                after = await threads.run(held_now, candidate)
         except TimeoutError as error:
             _drop(loaded)
             meter.loaded("failed", time.monotonic() - start)
@@ -129,11 +131,12 @@ class Loader:
             raise LoadError(_reason(candidate, error)) from error
         finally:
             self._under_way -= 1
-        grown: int | None = None
-        if alone and self._begun == begun:  # two loads at once cannot tell who took what
-            grown = self._taken[candidate.name, candidate.version] = resident_bytes() - held
         meter.loaded("ok", took_s)
-        meter.memory(file_bytes=file_bytes, grown_bytes=grown)
+        if alone and self._begun == begun:  # two loads at once cannot tell who took what
+            taken = self._headroom.note(candidate, before, after)
+            meter.memory(file_bytes=file_bytes, grown_bytes=taken.host, card_bytes=taken.card)
+        else:
+            meter.memory(file_bytes=file_bytes, grown_bytes=None, card_bytes=None)
         return entry
 
     def _entry(self, candidate: Candidate, watched: Watched, signature: Signature) -> Entry:
@@ -142,36 +145,28 @@ class Loader:
             served = scope.enter_context(serve_loaded(watched.loaded, candidate.deploy, meter, cores=self._cores))
             return Entry(candidate, signature, served, watched.session, watched.canary, scope.pop_all())
 
-    def _load(self, candidate: Candidate) -> tuple[Watched, Signature]:
+    def _check(self, candidate: Candidate) -> tuple[Signature, Held]:
+        """What the folder looks like and what is held before the load; raises what speaks against loading."""
         if candidate.problem:
             raise DeployError(candidate.problem)
         signature = signature_of(candidate.folder)
         check_identity(candidate)
-        room = available_bytes()
-        check_room(self._needed(candidate), available=room, resident=resident_bytes(), budget=self._budget)
-        options = session_options(candidate.deploy.runtime, model_folder=candidate.folder.parent)
-        loaded = load_package(candidate.folder, options=options)
-        try:
-            watched = watch_over(loaded)
-            if fallback := getattr(watched.session, "fallback", ""):
-                _log.warning("%s %s: %s", candidate.name, candidate.version, fallback)
-            if signature_of(candidate.folder) != signature:
-                raise LoadError(f"{candidate.folder} must not change while it is loaded, it did")
-        except BaseException:
-            loaded.close()
-            raise
-        return watched, signature
+        return signature, self._headroom.check(candidate)
 
-    def _needed(self, candidate: Candidate) -> int:
-        """Bytes that loading will take: as the operator says, or as seen before, or by the size of the files."""
-        if candidate.deploy.runtime.memory_mb is not None:
-            return candidate.deploy.runtime.memory_mb * MIB
-        estimate = needed_bytes(graph_bytes(candidate.folder))
-        return max(estimate, self._taken.get((candidate.name, candidate.version)) or self._taken_by_others(candidate))
 
-    def _taken_by_others(self, candidate: Candidate) -> int:
-        """The most that another version of the model took: what runs take is seldom told by the size of a file."""
-        return max((taken for (name, _), taken in self._taken.items() if name == candidate.name), default=0)
+def _open(candidate: Candidate, signature: Signature) -> Watched:
+    options = session_options(candidate.deploy.runtime, model_folder=candidate.folder.parent)
+    loaded = load_package(candidate.folder, options=options)
+    try:
+        watched = watch_over(loaded)
+        if fallback := getattr(watched.session, "fallback", ""):
+            _log.warning("%s %s: %s", candidate.name, candidate.version, fallback)
+        if signature_of(candidate.folder) != signature:
+            raise LoadError(f"{candidate.folder} must not change while it is loaded, it did")
+    except BaseException:
+        loaded.close()
+        raise
+    return watched
 
 
 def _drop(loaded: Loaded | Entry | None) -> None:

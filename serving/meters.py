@@ -11,7 +11,7 @@ from serving.tallies import Count
 Infos = dict[tuple[str, str], tuple[str, str, str]]
 """By name and version what ``model_info`` shows of it: task, SHA-256, provider."""
 _FAULT = "INTERNAL"
-OF_FILES, OF_LOAD = "files", "load"
+OF_FILES, OF_LOAD, OF_CARD = "files", "load", "gpu"
 _STAGE_QUEUE, _STAGE_INFERENCE = STAGES.index("queue"), STAGES.index("inference")
 
 
@@ -124,16 +124,19 @@ class ModelMeter:
         self._infos[self._labels] = task, sha256, provider
         self._families.model_info.labels(*self._labels, task, sha256, provider).set(1)
 
-    def memory(self, *, file_bytes: int, grown_bytes: int | None) -> None:
+    def memory(self, *, file_bytes: int, grown_bytes: int | None, card_bytes: int | None) -> None:
         """Say what the version holds in memory.
 
         Args:
             file_bytes: of its graph files, a least: weights are held at least once.
             grown_bytes: by which the process grew while it alone was loaded; ``None`` where that was not to be told.
+            card_bytes: of the card's memory that its load took; ``None`` likewise, and on the CPU.
         """
         self._families.model_memory.labels(*self._labels, OF_FILES).set(file_bytes)
         if grown_bytes is not None:
             self._families.model_memory.labels(*self._labels, OF_LOAD).set(max(0, grown_bytes))
+        if card_bytes is not None:
+            self._families.model_memory.labels(*self._labels, OF_CARD).set(card_bytes)
 
     def leaked(self, threads: int) -> None:
         """Count threads that a run never gave back."""
@@ -172,7 +175,7 @@ def forget(families: Families, infos: Infos, name: str, version: str) -> None:
         families.canary_seconds,
     ):
         gauge.remove(*labels)
-    for source in (OF_FILES, OF_LOAD):
+    for source in (OF_FILES, OF_LOAD, OF_CARD):
         families.model_memory.remove(*labels, source)
     if info := infos.pop(labels, None):
         families.model_info.remove(*labels, *info)

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import subprocess
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import grpc.aio
@@ -18,8 +19,11 @@ from pipelines.golden import cuts_of
 from pipelines.loader import load_package
 from pipelines.manifest import read_manifest
 from protos.oip.service_pb2_grpc import GRPCInferenceServiceStub
+from serving.card_memory import Card, card_now
 from serving.client import AsyncVisionClient
+from serving.memory import MIB
 from serving.oip.tensors import Tensor, from_raw
+from serving.settings import StartError
 from tests.gpu.conftest import CPU, CUDA, DEPLOY, MODELS, TOLERANCE
 from tests.gpu.test_packages import NO_OPTIONS
 from tests.graphs import classifier_graph
@@ -104,6 +108,35 @@ async def test_a_device_that_is_not_there_is_refused_unless_a_fallback_is_allowe
         (model / "deploy.toml").write_text(elsewhere.format(require="require = true"))
         with pytest.raises(ModelNotReadyError):
             await server.lifecycle.load("classes")
+
+
+async def test_a_load_that_no_card_has_room_for_is_refused_and_a_second_one_needs_what_the_first_one_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "classes"
+    make_package(model / "1", name="classes", tolerance=TOLERANCE)
+    (model / "deploy.toml").write_text(f"{DEPLOY}gpu_memory_mb = 16777216\n")
+    with pytest.raises(StartError, match=r"needs about 16777216 MiB of memory on GPU 0 \(.+\), \d+ of \d+ MiB are free"):
+        async with running_server(tmp_path):
+            pass
+    (model / "deploy.toml").write_text(DEPLOY)
+    async with running_server(tmp_path) as server:
+        labels = {"model": "classes", "version": "1", "source": "gpu"}
+        took = server.metrics.registry.get_sample_value("ocella_model_memory_bytes", labels)
+        assert took is not None
+        assert took >= (model / "1" / "model.onnx").stat().st_size
+        make_package(model / "2", graph=classifier_graph(seed=2), name="classes", version=2, tolerance=TOLERANCE)
+        with monkeypatch.context() as full:
+            full.setattr("serving.headroom.card_now", lambda device: replace(known(card_now(device)), free=0))
+            with pytest.raises(ModelNotReadyError, match=f"needs about {int(took) // MIB} MiB .+, 0 of"):
+                await server.lifecycle.load("classes")
+        await server.lifecycle.load("classes")
+        assert server.catalog.find("classes", 0).version == 2
+
+
+def known(card: Card | None) -> Card:
+    assert card is not None
+    return card
 
 
 async def test_the_metrics_of_the_gpu_are_those_of_nvidia_smi(repository: Path) -> None:

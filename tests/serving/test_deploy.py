@@ -52,6 +52,7 @@ def test_every_key_is_read(tmp_path: Path):
         pytest.param(
             "[runtime]\nshrink_arena = true\narena = false", "shrink_arena acts only", id="no arena to shrink"
         ),
+        pytest.param("[runtime]\ngpu_memory_mb = 9", "gpu_memory_mb acts only", id="no card to have memory"),
         pytest.param("[runtime]\nproviders = []", "runtime.providers", id="no provider at all"),
         pytest.param("[runtime]\ninstances = 1979-05-27", "runtime.instances", id="a date"),
         pytest.param("versions = ", "not TOML", id="a file that is not TOML"),

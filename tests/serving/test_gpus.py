@@ -3,7 +3,7 @@
 # ruff: noqa: N802, the names are those of nvidia-ml-py
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +27,8 @@ class Gpu:
     total: int = 8_000
     celsius: int = 61
     milliwatts: int | None = 72_500
+    processes: dict[int, int | None] = field(default_factory=dict)  # bytes by process
+    kind: str = "GPU"
 
 
 class FakeNvml:
@@ -54,6 +56,15 @@ class FakeNvml:
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Gpu:
         return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, name: str) -> Gpu:
+        for index, gpu in enumerate(self.gpus):
+            if name == f"{gpu.kind}-{index}":
+                return gpu
+        raise NVMLError("Not Found")
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: Gpu) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in gpu.processes.items()]
 
     def nvmlDeviceGetName(self, gpu: Gpu) -> str:
         return "NVIDIA H100"

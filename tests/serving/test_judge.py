@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.golden import GoldenReport, replay
 from serving.deploy import Deploy
+from serving.headroom import Headroom
 from serving.judge import Judge
 from serving.loading import Entry, Loader
 from serving.metrics import Metrics
@@ -40,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def load(folder: Path, metrics: Metrics) -> Entry:
     threads = Threads(1, name="load")
     try:
-        loader = Loader(metrics, cores=1, timeout_s=PATIENCE_S, budget_mb=None)
+        loader = Loader(metrics, Headroom(budget_mb=None, shared=False), cores=1, timeout_s=PATIENCE_S)
         return await loader.load(Candidate(folder.parent.name, 1, folder, Deploy()), threads)
     finally:
         threads.close()

@@ -27,7 +27,7 @@ async def test_a_new_version_is_taken_to_need_what_another_one_of_its_model_took
         return session
 
     swap_session(monkeypatch, "classes", grow)
-    monkeypatch.setattr("serving.loading.resident_bytes", lambda: resident[0])
+    monkeypatch.setattr("serving.headroom.resident_bytes", lambda: resident[0])
     make_package(tmp_path / "classes" / "1", graph=classifier_graph(seed=1), name="classes", version=1)
     async with running_server(tmp_path, memory_budget_mb=1000) as server:
         make_package(tmp_path / "classes" / "2", graph=classifier_graph(seed=2), name="classes", version=2)

@@ -48,7 +48,7 @@ def used_metrics() -> Metrics:
     meter.loaded("ok", 1.0)
     meter.golden("passed")
     meter.canary(0.01)
-    meter.memory(file_bytes=10, grown_bytes=30)
+    meter.memory(file_bytes=10, grown_bytes=30, card_bytes=None)
     meter.reloaded()
     meter.rolled_back()
     meter.leaked(1)

@@ -43,8 +43,8 @@ async def test_a_model_is_told_of_by_its_files_and_by_what_its_load_took(reposit
 async def test_what_a_load_took_is_the_growth_from_before_it_to_after_it(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    held = iter((100_000_000, 100_000_000, 130_000_000))  # before, in the check of the room, after
-    monkeypatch.setattr("serving.loading.resident_bytes", lambda: next(held))
+    held = iter((100_000_000, 130_000_000))
+    monkeypatch.setattr("serving.headroom.resident_bytes", lambda: next(held))
     async with running_server(repository) as server:
         assert value(server, "ocella_model_memory_bytes", source="load") == 30_000_000
 
