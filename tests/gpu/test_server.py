@@ -116,7 +116,9 @@ async def test_a_load_that_no_card_has_room_for_is_refused_and_a_second_one_need
     model = tmp_path / "classes"
     make_package(model / "1", name="classes", tolerance=TOLERANCE)
     (model / "deploy.toml").write_text(f"{DEPLOY}gpu_memory_mb = 16777216\n")
-    with pytest.raises(StartError, match=r"needs about 16777216 MiB of memory on GPU 0 \(.+\), \d+ of \d+ MiB are free"):
+    with pytest.raises(
+        StartError, match=r"needs about 16777216 MiB of memory on GPU 0 \(.+\), \d+ of \d+ MiB are free"
+    ):
         async with running_server(tmp_path):
             pass
     (model / "deploy.toml").write_text(DEPLOY)
