@@ -26,6 +26,7 @@ class Access:
         """Raises StartError where the file cannot be used."""
         self._path = path
         self._signature = signature_of(path)
+        self._problem = ""
         self._table = TokenTable(read_tokens(path))
         if not self._table:
             _log.warning("%s holds no token: nobody may ask for more than health, `ocella token` adds one", path)
@@ -51,17 +52,22 @@ class Access:
         return token.name
 
     def refresh(self) -> None:
-        """Read the file anew where it changed; where it cannot be used, what was read before goes on to count."""
+        """Read the file anew where it changed; where it cannot be used, what was read before goes on to count.
+
+        Such a file is read again at each look, for what mends it may leave it as it is: ``chmod``, a free descriptor.
+        """
         signature = signature_of(self._path)
         if signature == self._signature:
+            self._problem = ""
             return
-        self._signature = signature
         try:
             table = TokenTable(read_tokens(self._path))
         except StartError as error:
-            _log.error("the tokens from before go on to count: %s", error)
+            if self._problem != str(error):
+                _log.error("the tokens from before go on to count: %s", error)
+            self._problem = str(error)
             return
-        self._table = table
+        self._signature, self._table, self._problem = signature, table, ""
         _log.info("%s changed, it now holds %d tokens", self._path, len(table))
 
     def _authenticate(self, headers: Sequence[str]) -> Token:

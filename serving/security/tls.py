@@ -75,6 +75,7 @@ class Tls:
         """Raises StartError as ``load_identity``."""
         self._files = files
         self._seen = self._signatures()
+        self._problem = ""
         self._identity = self._given_to_grpc = load_identity(files)
         _log.info("%s is valid until %s", files.certificate, self._identity.valid_until)
 
@@ -100,16 +101,23 @@ class Tls:
         return front
 
     def refresh(self) -> None:
-        """Take files that changed; where they cannot be used, the certificate from before goes on to be shown."""
+        """Take files that changed; where they cannot be used, the certificate from before goes on to be shown.
+
+        Such files are tried again at each look: a certificate that is not valid yet becomes so without a change, and
+        what mends a mode leaves the file as it is.
+        """
         seen = self._signatures()
         if seen == self._seen:
+            self._problem = ""
             return
-        self._seen = seen
         try:
             self._identity = load_identity(self._files)
         except StartError as error:
-            _log.error("the certificate valid until %s stays: %s", self._identity.valid_until, error)
+            if self._problem != str(error):
+                _log.error("the certificate valid until %s stays: %s", self._identity.valid_until, error)
+            self._problem = str(error)
             return
+        self._seen, self._problem = seen, ""
         _log.info("%s was renewed, it is valid until %s", self._files.certificate, self._identity.valid_until)
 
     def _signatures(self) -> tuple[Signature, ...]:

@@ -35,7 +35,7 @@ class Token:
     Attributes:
         name: of who holds it; two tokens may have one name, as where one follows another.
         roles: what it allows.
-        expires: from when on it is refused; ``None``: never.
+        expires: from when on it is refused, in UTC; ``None``: never.
         digest: SHA-256 of its text, 32 bytes.
     """
 
@@ -146,11 +146,11 @@ def _read_expiry(text: str, where: str) -> datetime | None:
         return None
     try:
         expires = datetime.fromisoformat(text)
-    except ValueError as error:
+        return expires.astimezone(UTC) if expires.tzinfo else expires.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # the latter: within a day of the first or the last year's end
         raise StartError(
             f"{where}: an expiry must be {NEVER} or such as 2027-01-31T12:00:00Z, got {text[:40]!r}"
         ) from error
-    return expires if expires.tzinfo else expires.replace(tzinfo=UTC)
 
 
 def _written(expires: datetime | None) -> str:

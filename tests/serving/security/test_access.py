@@ -96,6 +96,33 @@ def test_a_file_that_cannot_be_used_any_more_changes_nothing(file: Path, caplog:
     assert record.getMessage().startswith(f"the tokens from before go on to count: {file}")
 
 
+def test_a_file_that_is_mended_without_being_written_counts_from_the_next_look(
+    file: Path, caplog: pytest.LogCaptureFixture
+):
+    add_token(file, "a", [Role.INFER], None)
+    access = Access(file)
+    text, _ = add_token(file, "b", [Role.INFER], None)
+    file.chmod(0o666)
+    access.refresh()
+    with pytest.raises(UnauthenticatedError):
+        access.require(bearer(text), Role.INFER)
+    assert "must not be writable by everybody" in caplog.text
+    file.chmod(0o600)
+    access.refresh()
+    assert access.require(bearer(text), Role.INFER) == "b"
+
+
+def test_a_file_that_is_spoilt_again_is_said_again(file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    add_token(file, "a", [Role.INFER], None)
+    access = Access(file)
+    for _ in range(2):
+        file.rename(tmp_path / "away")
+        access.refresh()
+        (tmp_path / "away").rename(file)
+        access.refresh()
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
+
+
 def test_a_file_that_is_missing_stops_the_start(file: Path):
     with pytest.raises(StartError, match=r"tokens\.txt must be a file of tokens that can be read: No such file"):
         Access(file)

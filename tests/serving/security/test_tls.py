@@ -103,6 +103,23 @@ def test_a_renewal_that_cannot_be_used_keeps_what_was_and_says_so(
     assert tls.current is not before
 
 
+def test_a_renewal_that_fails_for_another_reason_than_its_files_is_tried_again(
+    own: TlsFiles, renewed: Signed, monkeypatch: pytest.MonkeyPatch
+):
+    def no_descriptor(_: TlsFiles) -> None:
+        raise StartError("tls.crt must be a PEM file that can be read: Too many open files")
+
+    tls = Tls(own)
+    before = tls.current
+    put(own, renewed)
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.security.tls.load_identity", no_descriptor)
+        tls.refresh()
+    assert tls.current is before
+    tls.refresh()
+    assert tls.current is not before
+
+
 def test_files_that_did_not_change_are_not_read_again(own: TlsFiles):
     tls = Tls(own)
     before = tls.current

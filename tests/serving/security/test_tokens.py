@@ -56,6 +56,12 @@ def test_an_expiry_without_a_zone_is_in_utc(tmp_path: Path):
     assert read_tokens(file)[0].expires == datetime(2027, 1, 31, 12, tzinfo=UTC)
 
 
+def test_an_expiry_of_another_zone_is_told_in_utc(tmp_path: Path):
+    file = tmp_path / "tokens.txt"
+    file.write_text(LINE.replace("12:00:00Z", "12:00:00+05:30"))
+    assert f"{read_tokens(file)[0].expires:%H:%M %Z}" == "06:30 UTC"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -65,6 +71,10 @@ def test_an_expiry_without_a_zone_is_in_utc(tmp_path: Path):
         (LINE.replace("infer", "root"), "line 2: roles must be among infer, admin, metrics, faces, got 'root'"),
         (LINE.replace("infer,", "infer,,"), "roles must be among"),
         (LINE.replace("2027-01-31", "2027-02-31"), "line 2: an expiry must be never or such as"),
+        (
+            LINE.replace("2027-01-31T12:00:00Z", "0001-01-01T00:00:00+09:00"),
+            "line 2: an expiry must be never or such as",
+        ),
         (LINE.replace("sha256:", "md5:"), "line 2: the last word must be sha256: and 64 hexadecimal digits"),
         (LINE[:-1], "the last word must be sha256: and 64 hexadecimal digits"),
         (f"{LINE}\n{LINE.replace('camera', 'other')}", "must hold each token once, one of other is there twice"),
