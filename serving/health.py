@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthServicer
 
 
 class Standing(Protocol):
@@ -22,7 +21,7 @@ class Standing(Protocol):
         ...
 
 
-class Health(HealthServicer):  # type: ignore[misc]  # grpc-stubs has no types for it
+class Health:
     """The servicer; service ``""`` is the server, any other name a model."""
 
     def __init__(self, standing: Standing) -> None:

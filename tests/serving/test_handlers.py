@@ -40,3 +40,31 @@ async def test_bytes_that_are_no_message_are_answered_in_band_and_the_stream_goe
         first, second = [pb.PredictResponse.FromString(answer) async for answer in call]
     assert first.error.reason == "InvalidRequestError"
     assert second.WhichOneof("outcome") == "classification"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("grpc.health.v1.Health/Check", "HealthCheckRequest"),
+        ("grpc.health.v1.Health/Watch", "HealthCheckRequest"),
+        ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "ServerReflectionRequest"),
+    ],
+)
+async def test_bytes_that_are_no_message_of_a_standard_service_are_refused_without_a_traceback(
+    server: ListeningServer, caplog: pytest.LogCaptureFixture, path: str, kind: str
+):
+    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+        call = channel.stream_stream(f"/{path}")(iter([GARBAGE]), timeout=PATIENCE_S)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == f"the request must be a protobuf message {kind}, its bytes are none"
+    assert not caplog.records
+
+
+async def test_health_lists_no_names_and_leaves_no_traceback(server: ListeningServer, caplog: pytest.LogCaptureFixture):
+    async with grpc.aio.insecure_channel(server.grpc_address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/grpc.health.v1.Health/List")(b"", timeout=PATIENCE_S)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert not caplog.records
