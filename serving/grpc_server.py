@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
 
 from serving.calls import Calls
 from serving.faces_service import Faces
@@ -15,7 +15,9 @@ from serving.handlers import (
     INFERENCE_SERVICE,
     SERVICE,
     faces_handlers,
+    health_handlers,
     inference_handlers,
+    reflection_handlers,
     vision_handlers,
 )
 from serving.health import Health
@@ -34,6 +36,8 @@ KEEPALIVE_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+# Of a call's metadata; left alone, gRPC refuses by lot what lies between half of it and all of it.
+MAX_METADATA_BYTES = 16 * 1024
 # So long may a connection take until it is encrypted and set up; gRPC's own limit is two minutes.
 HANDSHAKE_S = 10
 SERVICES = (
@@ -67,6 +71,8 @@ def build_grpc_server(
             ("grpc.max_receive_message_length", settings.max_image_bytes + ENVELOPE_BYTES),
             ("grpc.max_send_message_length", -1),  # answers are bounded by the pixels of their image
             *KEEPALIVE_OPTIONS,
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_allowed_incoming_connections", settings.max_grpc_connections),
             ("grpc.server_handshake_timeout_ms", HANDSHAKE_S * 1000),
             ("grpc.so_reuseport", int(shared)),  # unasked, a second server would take half of the first one's calls
@@ -76,9 +82,8 @@ def build_grpc_server(
     gate.add_generic_rpc_handlers(
         (vision_handlers(vision), faces_handlers(faces), inference_handlers(inference, METHODS))
     )
-    health_pb2_grpc.add_HealthServicer_to_server(health, gate)
     servicer = reflection.aio.ReflectionServicer(SERVICES)  # type: ignore[attr-defined]  # listed in its `__all__`
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, gate)
+    gate.add_generic_rpc_handlers((health_handlers(health), reflection_handlers(servicer)))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         if security.tls:

@@ -29,7 +29,7 @@ from serving.rest.openapi import describe
 from serving.rest.parts import Endpoint, RestParts
 from serving.rest.reply import Reply, document_reply, failure_reply
 from serving.security.access import Access
-from serving.security.connections import HEADERS_S, limited_protocol
+from serving.security.connections import HEADERS_S, MAX_HEADER_BYTES, limited_protocol
 from serving.security.limits import PerClient
 from serving.security.roles import Door, Role
 from serving.settings import is_loopback
@@ -173,6 +173,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             access_log=False,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             http=limited_protocol(connections, headers_s=headers_s, keep_alive_s=keep_alive_s),
             lifespan="off",
             log_config=None,

@@ -9,13 +9,16 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipelines.errors import OverloadedError
+from pipelines.errors import InvalidRequestError, OcellaError, OverloadedError
 from serving.rest.reply import failure_reply
 from serving.security.limits import PerClient, address_of
 from serving.status import failure_of
 
 # Uvicorn itself waits for ever for a first request, and for one whose headers come a byte at a time.
 HEADERS_S = 10.0
+# Of one request, until its end has come; h11's own limit is a quarter of it.
+MAX_HEADER_BYTES = 64 * 1024
+_NO_HTTP = f"a request must be whole HTTP/1.1 with at most {MAX_HEADER_BYTES:,} bytes of headers, this one is not"
 
 
 def limited_protocol(connections: PerClient, *, headers_s: float, keep_alive_s: float) -> type[asyncio.Protocol]:
@@ -62,6 +65,12 @@ def limited_protocol(connections: PerClient, *, headers_s: float, keep_alive_s: 
                 connections.leave(self._address)
             super().connection_lost(exc)
 
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is no HTTP in the form of every other refusal, unless an answer is on its way already."""
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                self.transport.write(_last_answer(InvalidRequestError(_NO_HTTP)))
+            self.transport.close()
+
         def _begun(self) -> bool:
             """Whether some of a request's headers have come; what is left of a body that was not read is none."""
             return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
@@ -77,7 +86,7 @@ def limited_protocol(connections: PerClient, *, headers_s: float, keep_alive_s: 
     return LimitedProtocol
 
 
-def _last_answer(error: OverloadedError) -> bytes:
+def _last_answer(error: OcellaError) -> bytes:
     """A refusal as the bytes of an answer after which the connection ends."""
     reply = failure_reply(failure_of(error, request_id=""))
     body = b"".join(reply.parts)

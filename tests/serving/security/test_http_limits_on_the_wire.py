@@ -1,3 +1,4 @@
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,24 @@ def test_headers_that_stop_coming_are_given_up(model: Path, monkeypatch: Any):
     with server_in_thread(model) as server, _connection(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: loc")
         assert expected("headers that have not come after 10 seconds") == {"HTTP": _answer_on(connection)}
+
+
+def test_headers_that_come_in_pieces_may_hold_as_much_as_the_page_says(model: Path):
+    with server_in_thread(model) as server, _connection(server) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ".ljust(63 * 1024, b"a") + b"\r\n\r\n"
+        for start in range(0, len(head), 4096):
+            connection.sendall(head[start : start + 4096])
+        assert _answer_on(connection) == "200"
+
+
+def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(model: Path):
+    with server_in_thread(model) as server, _connection(server) as connection:
+        connection.sendall(b"no HTTP at all\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(body)["reason"] == "InvalidRequestError"
 
 
 def test_headers_that_do_not_end_are_refused(model: Path):

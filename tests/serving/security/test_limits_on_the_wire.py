@@ -239,6 +239,14 @@ def _infer_stream(channel: grpc.Channel, requests: Any, call: Any) -> Any:
     return service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(requests), **call)
 
 
+@pytest.mark.parametrize(("size", "code"), [(15_000, "OK"), (17_000, "RESOURCE_EXHAUSTED")])
+def test_metadata_has_at_most_16_kib(narrow: Caller, size: int, code: str):
+    def call(channel: grpc.Channel, given: dict[str, Any]) -> None:
+        list_models(channel, {**given, "metadata": [("x", "a" * size)]})
+
+    assert [narrow.code(call) for _ in range(5)] == [code] * 5  # gRPC alone refuses by lot
+
+
 def _waiting(requests: queue.Queue[Any]) -> Iterator[Any]:
     """Requests that do not come: the stream stays open."""
     return iter(requests.get, None)
