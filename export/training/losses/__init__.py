@@ -6,7 +6,7 @@ from torch import Tensor
 
 from export.training.losses.arcface import arcface
 from export.training.losses.bootstrapped import bootstrapped_cross_entropy
-from export.training.losses.cross_entropy import cross_entropy
+from export.training.losses.cross_entropy import NOT_COUNTED, cross_entropy
 from export.training.losses.dice import dice
 from export.training.losses.focal import focal
 from export.training.losses.grid import GridTargets, grid_loss
@@ -44,6 +44,7 @@ def pixel_loss(logits: Tensor, targets: Tensor, spec: PixelLoss) -> Tensor:
 
 
 __all__ = [
+    "NOT_COUNTED",
     "ArcFace",
     "Bootstrapped",
     "CrossEntropy",

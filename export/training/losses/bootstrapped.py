@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from export.training.losses.cross_entropy import IGNORED, cross_entropy_each
+from export.training.losses.cross_entropy import NOT_COUNTED, cross_entropy_each
 
 
 def bootstrapped_cross_entropy(logits: Tensor, targets: Tensor, *, hardest: float) -> Tensor:
@@ -14,10 +14,10 @@ def bootstrapped_cross_entropy(logits: Tensor, targets: Tensor, *, hardest: floa
 
     Args:
         logits: ``(N, C, ...)``.
-        targets: ``(N, ...)`` int64, ``IGNORED`` where not counted.
+        targets: ``(N, ...)`` int64, ``NOT_COUNTED`` where not counted.
         hardest: above 0, at most 1, which is plain cross-entropy.
     """
-    each = cross_entropy_each(logits, targets)[targets != IGNORED]
+    each = cross_entropy_each(logits, targets)[targets != NOT_COUNTED]
     if each.numel() == 0:
         return logits.sum() * 0
     return each.topk(math.ceil(hardest * each.numel())).values.mean()

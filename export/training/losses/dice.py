@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.training.losses.cross_entropy import IGNORED
+from export.training.losses.cross_entropy import NOT_COUNTED
 
 
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
@@ -16,11 +16,11 @@ def dice(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: ``(N, C, H, W)``; p is their softmax along C.
-        targets: ``(N, H, W)`` int64, ``IGNORED`` where not counted.
+        targets: ``(N, H, W)`` int64, ``NOT_COUNTED`` where not counted.
     """
-    counted = (targets != IGNORED).unsqueeze(1)
+    counted = (targets != NOT_COUNTED).unsqueeze(1)
     probabilities = logits.softmax(dim=1) * counted
-    truth = F.one_hot(targets.masked_fill(targets == IGNORED, 0), logits.shape[1]).movedim(-1, 1) * counted
+    truth = F.one_hot(targets.masked_fill(targets == NOT_COUNTED, 0), logits.shape[1]).movedim(-1, 1) * counted
     over = (0, *range(2, logits.ndim))
     shared = (probabilities * truth).sum(over)
     total = (probabilities**2).sum(over) + truth.sum(over)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.training.losses.cross_entropy import IGNORED, cross_entropy_each
+from export.training.losses.cross_entropy import NOT_COUNTED, cross_entropy_each
 
 
 def focal(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
@@ -14,12 +14,12 @@ def focal(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
 
     Args:
         logits: ``(N, C, ...)``.
-        targets: ``(N, ...)`` int64, ``IGNORED`` where not counted.
+        targets: ``(N, ...)`` int64, ``NOT_COUNTED`` where not counted.
         gamma: 0 is plain cross-entropy.
     """
     each = cross_entropy_each(logits, targets)  # -log p
     weighted = (1 - torch.exp(-each)).clamp(min=0) ** gamma * each
-    return weighted.sum() / (targets != IGNORED).sum().clamp(min=1)
+    return weighted.sum() / (targets != NOT_COUNTED).sum().clamp(min=1)
 
 
 def binary_focal_each(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:

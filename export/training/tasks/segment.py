@@ -14,7 +14,7 @@ from export.metrics.segmentation import pixel_confusion, segmentation_report
 from export.nets import Architecture
 from export.training.augment import Augment, Scene, augment
 from export.training.inference import answer_images, pipeline_for
-from export.training.losses import LossSpec, pixel_loss, require_pixel_loss
+from export.training.losses import NOT_COUNTED, LossSpec, pixel_loss, require_pixel_loss
 from export.training.mask_rows import mask_to_row
 from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
@@ -65,16 +65,16 @@ class SegmentationTask:
         return row, mask_to_row(scene.mask, affine)
 
     def collate(self, samples: Sequence[tuple[AnyArray, AnyArray]]) -> Batch:
-        """Rows ``(N, C, H, W)`` float32 and class ids ``(N, H, W)`` int64.
+        """Rows ``(N, C, H, W)`` float32 and class ids ``(N, H, W)`` int64, ``NOT_COUNTED`` where no class counts.
 
         Rows of several sizes are padded right and bottom with zeros to the largest; padding is not counted.
         """
         height, width = np.max([mask.shape for _, mask in samples], axis=0)
         rows = np.zeros((len(samples), samples[0][0].shape[0], height, width), np.float32)
-        masks = np.full((len(samples), height, width), IGNORED, np.int64)
+        masks = np.full((len(samples), height, width), NOT_COUNTED, np.int64)
         for i, (row, mask) in enumerate(samples):
             rows[i, :, : mask.shape[0], : mask.shape[1]] = row
-            masks[i, : mask.shape[0], : mask.shape[1]] = mask
+            masks[i, : mask.shape[0], : mask.shape[1]] = np.where(mask == IGNORED, NOT_COUNTED, mask.astype(np.int64))
         return planes_last(rows), torch.from_numpy(masks)
 
     def loss(self, module: nn.Module, batch: Batch) -> Mapping[str, torch.Tensor]:

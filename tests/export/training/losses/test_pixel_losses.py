@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.training.losses import bootstrapped_cross_entropy, cross_entropy, dice, focal
+from export.training.losses import NOT_COUNTED, bootstrapped_cross_entropy, cross_entropy, dice, focal
 from tests.reference import softmax
 
 CLASSES = 3
@@ -17,14 +17,14 @@ CLASSES = 3
 def drawn(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits ``(2, 3, 4, 5)`` and classes of which some are not counted."""
     rng = np.random.default_rng(seed)
-    targets = rng.choice([0, 1, 2, 255], size=(2, 4, 5))
+    targets = rng.choice([0, 1, 2, NOT_COUNTED], size=(2, 4, 5))
     return torch.from_numpy(rng.normal(size=(2, CLASSES, 4, 5), scale=2)), torch.from_numpy(targets)
 
 
 def counted(logits: torch.Tensor, targets: torch.Tensor) -> list[tuple[list[float], int]]:
     """Probabilities and class of each pixel that counts."""
     vectors = logits.movedim(1, -1).reshape(-1, CLASSES).tolist()
-    return [(softmax(v), c) for v, c in zip(vectors, targets.flatten().tolist(), strict=True) if c != 255]
+    return [(softmax(v), c) for v, c in zip(vectors, targets.flatten().tolist(), strict=True) if c != NOT_COUNTED]
 
 
 def test_cross_entropy_is_the_mean_surprise() -> None:
@@ -35,7 +35,7 @@ def test_cross_entropy_is_the_mean_surprise() -> None:
 
 def test_label_smoothing_spreads_over_all_classes() -> None:
     logits, targets = drawn()
-    targets[targets == 255] = 0
+    targets[targets == NOT_COUNTED] = 0
     wanted = [
         -sum((0.1 / CLASSES + 0.9 * (k == c)) * math.log(p[k]) for k in range(CLASSES))
         for p, c in counted(logits, targets)
@@ -89,8 +89,18 @@ def test_where_nothing_counts_there_is_no_loss_and_no_gradient() -> None:
         dice,
     ):
         logits = torch.randn(1, CLASSES, 2, 2, requires_grad=True)
-        value = loss(logits, torch.full((1, 2, 2), 255))
+        value = loss(logits, torch.full((1, 2, 2), NOT_COUNTED))
         value.backward()
         assert float(value.detach()) == 0
         assert logits.grad is not None
         assert not logits.grad.any()
+
+
+def test_of_many_classes_each_is_taught() -> None:
+    logits, targets = torch.zeros(300, 300), torch.arange(300)
+    for each in (cross_entropy(logits, targets), focal(logits, targets, gamma=0.0)):
+        assert float(each) == pytest.approx(math.log(300))
+    logits.requires_grad_()
+    cross_entropy(logits, targets).backward()
+    assert logits.grad is not None
+    assert (logits.grad.abs().sum(dim=1) > 0).all()
