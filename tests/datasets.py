@@ -58,10 +58,11 @@ def voc(root: Path, objects: Mapping[str, str]) -> Path:
 
 def yolo(root: Path, texts: Mapping[str, str], *, names: Sequence[str] = ()) -> Path:
     """``root/images`` and ``root/labels``."""
-    (root / "labels").mkdir(parents=True, exist_ok=True)
     for number, (stem, text) in enumerate(texts.items()):
         write_image(root / "images" / f"{stem}.png", number=number)
-        (root / "labels" / f"{stem}.txt").write_text(text, encoding="utf-8")
+        text_file = root / "labels" / f"{stem}.txt"
+        text_file.parent.mkdir(parents=True, exist_ok=True)
+        text_file.write_text(text, encoding="utf-8")
     if names:
         (root / "classes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     return root

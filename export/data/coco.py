@@ -17,9 +17,6 @@ from export.data.collect import Collector, RawBox, ReadOptions, inside, read_tex
 from export.data.dataset import Dataset, DatasetError, MaskTarget, Sample, Task
 from export.data.outlines import Outline, outline_area, outline_bounds, paint, read_outline
 
-IMAGE_FOLDERS = ("images", "")
-"""Where images are looked for, relative to the folder given (or the JSON file's own, and the one above it)."""
-
 
 @dataclass(frozen=True)
 class CocoFile:
@@ -43,9 +40,10 @@ class CocoFile:
 def read_coco(root: Path, options: ReadOptions) -> Dataset:
     """Read the boxes of a COCO file, or of the one JSON file of a folder (or of its ``annotations`` folder).
 
-    Images are looked for in ``images`` and beside the file. The classes are the categories in the order of their ids.
-    An object's area is the file's own, else that of its outline, else that of its box; one without ``bbox`` gets the
-    bounds of its outline. An image without annotations holds no object.
+    Images are looked for in ``images`` and beside the file, or beside its folder ``annotations``; first in ``val2017``
+    of these for ``instances_val2017.json``, as COCO itself is laid out. The classes are the categories in the order of
+    their ids. An object's area is the file's own, else that of its outline, else that of its box; one without ``bbox``
+    gets the bounds of its outline. An image without annotations holds no object.
     """
     collector = Collector(options.on_error)
     file = read_coco_file(root, options, collector)
@@ -131,7 +129,9 @@ def _images_folder(root: Path, path: Path, options: ReadOptions) -> Callable[[st
     if options.images:
         return lambda _: require_folder(options.images or root)
     tops = [path.parent, path.parent.parent] if path.parent.name == "annotations" else [path.parent]
-    places = [top / name for top in tops for name in IMAGE_FOLDERS if (top / name).is_dir()]
+    split = path.stem.rpartition("_")[2]
+    names = (f"images/{split}", split, "images", "")
+    places = [top / name for top in tops for name in names if (top / name).is_dir()]
     return lambda name: next((place for place in places if (place / name).is_file()), places[0])
 
 

@@ -74,7 +74,7 @@ class Collector:
         """Note a problem; raises DatasetError where it is refused (a clipped box never is)."""
         problem = Problem(path, kind, " ".join(reason.split()))
         if self._on_error == "refuse" and kind != "clipped":
-            raise DatasetError(f"{problem} (--on-error skip leaves it out)")
+            raise DatasetError(f"{problem} (left out with --on-error skip, or data.on_error of a config)")
         self._problems.append(problem)
 
     def size(self, path: Path) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from export.data.dataset import Dataset, DatasetError, Task
 from export.data.image_folder import read_class_folders, read_identity_folders
 from export.data.mask_folder import read_masks
 from export.data.voc import read_voc
-from export.data.yolo_txt import NAMES_FILES, read_yolo
+from export.data.yolo_txt import NAMES_FILES, read_yolo, yolo_folders
 
 READERS: Mapping[str, tuple[Task, Callable[[Path, ReadOptions], Dataset]]] = MappingProxyType(
     {
@@ -59,9 +59,9 @@ def detect_format(root: Path, *, task: Task | None = None) -> str:
     """The name of the one reader that fits; raises DatasetError where none or several do."""
     found = _layouts(root)
     if len(found) > 1:
-        raise DatasetError(f"{root} may be {' or '.join(found)}: say which with --format")
+        raise DatasetError(f"{root} may be {' or '.join(found)}: say which with --format, or data.format of a config")
     if not found:
-        raise DatasetError(f"{root} must hold {LAYOUTS}; --format says which it is")
+        raise DatasetError(f"{root} must hold {LAYOUTS}; --format, or data.format of a config, says which it is")
     if found == ["class-folders"] and task == "embedding":
         return "identity-folders"
     if found == ["coco"] and task == "segmentation":
@@ -73,15 +73,15 @@ def _layouts(root: Path) -> list[str]:
     """Every layout that the files of a folder look like."""
     if root.is_file():
         return ["coco"] if root.suffix.lower() == ".json" else []
-    has_images = (root / "images").is_dir()
     found = []
     if any(root.glob("*.json")) or any((root / "annotations").glob("*.json")):
         found.append("coco")
     if any(root.glob("*.xml")) or any((root / "Annotations").glob("*.xml")):
         found.append("voc")
-    if has_images and (root / "masks").is_dir():
+    if (root / "images").is_dir() and (root / "masks").is_dir():
         found.append("masks")
-    if (has_images and (root / "labels").is_dir()) or _text_beside_image(root):
+    folders = yolo_folders(root)
+    if (folders and folders[1].is_dir()) or _text_beside_image(root):
         found.append("yolo")
     # Only where nothing else is there: `images` is a folder of images, too.
     return found or (["class-folders"] if _folders_with_images(root) else [])

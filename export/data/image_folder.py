@@ -30,6 +30,9 @@ def _read(root: Path, options: ReadOptions, *, format_: str, task: Task, target:
     labels = options.labels or tuple(folder.name for folder in folders)
     _check_names(root, [folder.name for folder in folders])
     samples = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            collector.add(path, "image", "an image must lie in the folder of its class or person")
     for folder in folders:
         if folder.name not in labels:
             collector.add(folder, "image", f"the folder must be named as one of the labels: {', '.join(labels[:8])}")

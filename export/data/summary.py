@@ -7,7 +7,7 @@ from typing import Any
 from export.data.dataset import BoxesTarget, Dataset
 
 MAX_NAMED = 10
-_NOUNS = {"classification": "classes", "detection": "classes", "segmentation": "classes", "embedding": "identities"}
+_NOUNS = {"embedding": ("identity", "identities")}
 
 
 def summary(dataset: Dataset) -> list[str]:
@@ -18,7 +18,7 @@ def summary(dataset: Dataset) -> list[str]:
     objects += f", {_count(crowds, 'crowd', 'crowds')}" if crowds else ""
     lines = [
         f"{dataset.format}: {_count(len(dataset), 'image', 'images')}{objects}, "
-        f"{len(dataset.labels)} {_NOUNS[dataset.task]} ({dataset.root})"
+        f"{_count(len(dataset.labels), *_NOUNS.get(dataset.task, ('class', 'classes')))} ({dataset.root})"
     ]
     counts = sorted(dataset.counts().items(), key=lambda row: -row[1])
     if counts:

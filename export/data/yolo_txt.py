@@ -13,15 +13,16 @@ NAMES_FILES = ("classes.txt", "labels.txt", "obj.names")
 def read_yolo(root: Path, options: ReadOptions) -> Dataset:
     """Read ``ROOT/images/**`` with ``ROOT/labels/**``, or images with their text files beside them.
 
+    ROOT may be one split, ``DIR/images/train`` with ``DIR/labels/train`` and the names in DIR.
+
     A line is ``class cx cy w h``, or an outline ``class x1 y1 x2 y2 x3 y3 ...`` whose bounds are the box; all but the
     class are parts of width and height. An image without a text file holds no object. Class names are the labels that
     were given, or one a line in ``classes.txt``, ``labels.txt`` or ``obj.names`` of ROOT, or else the numbers.
     """
     collector = Collector(options.on_error)
-    split = (require_folder(root) / "labels").is_dir()
-    images = options.images or (root / "images" if split else root)
-    texts = root / "labels" if split else root
-    labels = options.labels or _named(root)
+    top, images, texts = yolo_folders(require_folder(root)) or (root, root, root)
+    images = options.images or images
+    labels = options.labels or _named(top)
     samples: dict[Path, Sample] = {}
     highest = -1
     for image in image_files(require_folder(images)):
@@ -44,6 +45,17 @@ def read_yolo(root: Path, options: ReadOptions) -> Dataset:
         samples=tuple(samples.values()),
         problems=collector.problems,
     )
+
+
+def yolo_folders(root: Path) -> tuple[Path, Path, Path] | None:
+    """The folders of class names, images and text files where the latter two differ, else ``None``."""
+    if (root / "labels").is_dir():
+        return root, root / "images", root / "labels"
+    for place in (root.absolute(), *root.absolute().parents):
+        texts = place.parent / "labels" / root.absolute().relative_to(place)
+        if place.name == "images" and texts.is_dir():
+            return place.parent, root, texts
+    return None
 
 
 def _named(root: Path) -> tuple[str, ...] | None:

@@ -72,7 +72,7 @@ def evaluate(
         for done, (sample, row) in enumerate(_in_order(pool, one, dataset.samples), start=1):
             if isinstance(row, Problem):
                 if on_error == "refuse":
-                    raise DatasetError(f"{row} (--on-error skip leaves it out)")
+                    raise DatasetError(f"{row} (left out with --on-error skip, or data.on_error of a config)")
                 problems.append(row)
             else:
                 kept.append(sample)

@@ -156,3 +156,15 @@ def test_boxes_are_in_the_image_as_it_is_shown(tmp_path: Path):
     dataset = read_coco(_with(root, [{"id": 1, "file_name": "1.jpg"}]), ReadOptions(on_error="refuse"))
     assert dataset.samples[0].size_hw == (60, 40)
     assert dataset.samples[0].target.boxes.tolist() == [[5, 45, 25, 59]]
+
+
+@pytest.mark.parametrize("images", ["train2017", "images/train2017"])
+def test_the_layout_of_coco_itself_is_read(images: str, tmp_path: Path):
+    root = datasets.coco(tmp_path, [annotation()], num_images=2)
+    (root / "annotations").mkdir()
+    for split in ("train2017", "val2017"):
+        (root / "annotations" / f"instances_{split}.json").write_bytes((root / "instances.json").read_bytes())
+        datasets.write_image(root / Path(images).parent / split / "1.png", size_wh=(30, 20))
+    (root / "images" / "1.png").unlink()
+    dataset = read_coco(root / "annotations" / "instances_train2017.json", ReadOptions())
+    assert [sample.path for sample in dataset.samples] == [root / images / "1.png", root / "images" / "2.png"]

@@ -18,6 +18,16 @@ def test_folders_are_classes_in_the_order_of_their_names(tmp_path: Path):
     assert dataset.task == "classification"
 
 
+def test_an_image_in_no_folder_is_named(tmp_path: Path):
+    root = datasets.folders(tmp_path, {"cat": 1, "dog": 1})
+    datasets.write_image(root / "stray.png")
+    dataset = read_class_folders(root, ReadOptions())
+    assert [str(problem) for problem in dataset.problems] == [
+        f"{root / 'stray.png'}: an image must lie in the folder of its class or person"
+    ]
+    assert len(dataset) == 2
+
+
 def test_folders_may_be_people(tmp_path: Path):
     dataset = read_identity_folders(datasets.folders(tmp_path, {"ada": 2, "bob": 2}), ReadOptions())
     assert [sample.target.identity for sample in dataset.samples] == [0, 0, 1, 1]
@@ -41,7 +51,7 @@ def test_a_broken_file_is_named_and_left_out_or_refused(name: str, data: bytes, 
     (problem,) = dataset.problems
     assert problem.path.name == name
     assert reason in problem.reason
-    with pytest.raises(DatasetError, match=rf"{name}.*--on-error skip"):
+    with pytest.raises(DatasetError, match=rf"{name}.*--on-error skip, or data.on_error"):
         read_class_folders(root, ReadOptions(on_error="refuse"))
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from export.data.collect import ReadOptions
 from export.data.dataset import DatasetError
+from export.data.detect_format import read_dataset
 from export.data.yolo_txt import read_yolo
 from tests import datasets
 
@@ -75,3 +76,11 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path):
     root = datasets.yolo(tmp_path, {"a": ""}, names=["cat", "cat"])
     with pytest.raises(DatasetError, match="line 2 names 'cat' again"):
         read_yolo(root, ReadOptions())
+
+
+def test_a_split_of_images_has_its_text_files_in_that_of_labels(tmp_path: Path):
+    root = datasets.yolo(tmp_path, {"train/a": "1 0.5 0.5 0.2 0.2", "val/b": ""}, names=["cat", "dog"])
+    dataset = read_dataset(root / "images" / "train")
+    assert (dataset.format, dataset.labels) == ("yolo", ("cat", "dog"))
+    assert [sample.path.name for sample in dataset.samples] == ["a.png"]
+    assert dataset.samples[0].target.class_ids.tolist() == [1]
