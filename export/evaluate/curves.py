@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,9 @@ def _figure(*, x: str, y: str, size_in: tuple[float, float] = SIZE_IN) -> tuple[
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that the font has not is drawn as a box.
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -59,7 +62,7 @@ def precision_recall(report: DetectionReport, labels: Sequence[str]) -> bytes:
     known = [i for i in range(len(labels)) if np.isfinite(report.precision[i]).any()]
     chosen = sorted(known, key=lambda i: -report.num_boxes[i])[:MAX_CURVES]
     for color, i in zip(COLORS, chosen, strict=False):
-        name = f"{labels[i]}  AP50 {report.class_ap50[i]:.3f}"
+        name = f"{_short(labels[i])}  AP50 {report.class_ap50[i]:.3f}"
         axes.step(RECALLS, report.precision[i], where="pre", color=color, linewidth=1.8, label=name)
     if len(known) > 1:
         mean = np.nanmean(report.precision[known], axis=0)
@@ -164,4 +167,5 @@ def pair_scores(report: VerificationReport) -> bytes:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
+    """At most 18 letters, and none of them a formula's: matplotlib would set what stands between two dollars."""
+    return (name if len(name) <= 18 else name[:17] + "…").replace("$", r"\$")
