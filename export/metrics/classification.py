@@ -16,7 +16,7 @@ class ClassificationReport:
     """How ``N`` images of ``C`` classes were named.
 
     Precision, recall and F1 are 0 where they are undefined (a class that was never answered, or has no image), as
-    scikit-learn has them by default; macro is the plain mean over the classes.
+    scikit-learn has them by default; macro is the plain mean over the classes that have an image or were answered.
 
     Attributes:
         top1: part of the images whose best class is right.
@@ -46,12 +46,13 @@ class ClassificationReport:
     def headline(self) -> dict[str, float]:
         """The metrics by name, as ``provenance.metrics`` of a manifest has them."""
         micro = self.micro
+        occurs = (self.confusion[:, :-1].sum(axis=0) + self.confusion.sum(axis=1)) > 0
         found = {
             "top1": self.top1,
             "top5": self.top5,
-            "precision_macro": float(self.precision.mean()),
-            "recall_macro": float(self.recall.mean()),
-            "f1_macro": float(self.f1.mean()),
+            "precision_macro": float(self.precision[occurs].mean()),
+            "recall_macro": float(self.recall[occurs].mean()),
+            "f1_macro": float(self.f1[occurs].mean()),
             "precision_micro": micro[0],
             "recall_micro": micro[1],
             "f1_micro": micro[2],

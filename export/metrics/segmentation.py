@@ -41,7 +41,12 @@ class SegmentationReport:
         return float(np.trace(self.confusion) / max(1, self.confusion.sum()))
 
     def headline(self) -> dict[str, float]:
-        """The metrics by name; the means are over the classes that occur, ``foreground`` leaves out class 0."""
+        """The metrics by name; the means are over the classes that occur, ``foreground`` leaves out class 0.
+
+        Those that no counted pixel tells of are left out.
+        """
+        if not self.confusion.any():
+            return {}
         found = {
             "miou": float(np.nanmean(self.iou)),
             "dice": float(np.nanmean(self.dice)),

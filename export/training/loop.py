@@ -185,7 +185,7 @@ def _finish_epoch(now: Progressed, steps: int, *, rate: float) -> dict[str, floa
 
 
 def _evaluate(fabric: Fabric, task: Task, module: nn.Module, pictures: Path) -> dict[str, float]:
-    """Metrics by the first device, told to all; it also draws."""
+    """Metrics by the first device, told to all; it also draws. Raises RecipeError where they tell nothing."""
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
         module.eval()
@@ -195,7 +195,10 @@ def _evaluate(fabric: Fabric, task: Task, module: nn.Module, pictures: Path) -> 
         pictures.mkdir(exist_ok=True)
         for name, picture in drawn.items():
             (pictures / f"{name}.png").write_bytes(encode_png(picture))
-    return fabric.broadcast(metrics)
+    metrics = fabric.broadcast(metrics)
+    if task.main_metric not in metrics:
+        raise RecipeError(f"the held-out images must show what {task.main_metric} measures, they show none of it")
+    return metrics
 
 
 def _is_kept(now: Progressed, plan: LoopSpec, metrics: Mapping[str, float], main: float) -> bool:

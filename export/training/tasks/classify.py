@@ -21,6 +21,7 @@ from export.training.pictures import contact_sheet
 from export.training.pixels import ImageReader
 from export.training.sampling import planes_last, shuffled_batches
 from pipelines.draw import draw
+from pipelines.errors import RecipeError
 from pipelines.image import decode_image
 from pipelines.preprocess import preprocess
 from pipelines.types import AnyArray, ByteArray, Classification
@@ -44,6 +45,8 @@ class ClassificationTask:
         augmentation: Augment,
         batch_size: int,
     ) -> None:
+        if len(train.labels) < 2:
+            raise RecipeError(f"there must be at least 2 classes to tell apart, got {', '.join(train.labels)}")
         self._image = architecture.image
         self._train, self._test = train, test
         self._loss = require_pixel_loss(loss, task="classification")

@@ -56,6 +56,8 @@ class DetectionTask:
         batch_size: int,
     ) -> None:
         assert isinstance(architecture.head, DetectionHead), "a detection task has a detection head"
+        _require_objects(train, "train")
+        _require_objects(test, "the held-out images")
         self._image, self._head = architecture.image, architecture.head
         self._train, self._test = train, test
         self._augmentation = augmentation
@@ -124,7 +126,7 @@ class DetectionTask:
             len(self._train.labels),
             max_detections=self._head.max_detections,
         )
-        return {"ap50": 0.0, **report.headline()}
+        return report.headline()
 
     def pictures(self, module: nn.Module) -> Mapping[str, ByteArray]:
         """Held-out images with the boxes that a caller would get."""
@@ -143,6 +145,11 @@ class DetectionTask:
         sample = data.samples[index]
         assert isinstance(sample.target, BoxesTarget), "the reader gives one type of target"
         return self._reader.read(sample.path), sample.target
+
+
+def _require_objects(data: Dataset, which: str) -> None:
+    if not any(isinstance(s.target, BoxesTarget) and not s.target.crowd.all() for s in data.samples):
+        raise RecipeError(f"{which} must show at least one object, {len(data)} images show none")
 
 
 def _loss_of(head: DetectionHead, loss: LossSpec | None) -> Grid | None:

@@ -40,7 +40,7 @@ def test_confusion_precision_recall_and_f1_are_scikit_learns(answers):
     wanted = oracle.precision_recall_fscore_support(truth, best, labels=labels, zero_division=0)
     for found, want in zip((report.precision, report.recall, report.f1), wanted, strict=False):
         np.testing.assert_allclose(found, want, rtol=1e-12)
-    macro = oracle.precision_recall_fscore_support(truth, best, labels=labels, average="macro", zero_division=0)
+    macro = oracle.precision_recall_fscore_support(truth, best, average="macro", zero_division=0)
     names = ("precision_macro", "recall_macro", "f1_macro")
     np.testing.assert_allclose([report.headline()[name] for name in names], macro[:3], rtol=1e-12)
     assert report.micro == pytest.approx((report.top1,) * 3)
@@ -51,6 +51,11 @@ def test_an_answer_that_is_none_of_the_classes_is_wrong_and_has_a_column():
     np.testing.assert_array_equal(report.confusion, [[1, 0, 0], [0, 0, 1]])
     assert (report.top1, report.top5) == (0.5, 1.0)
     assert report.micro == pytest.approx((1.0, 0.5, 2 / 3))
+
+
+def test_a_class_that_neither_occurs_nor_is_answered_is_in_no_mean():
+    report = classification_report(np.array([0, 1]), np.array([[0], [1]]), np.ones((2, 1)), 3)
+    assert {report.headline()[name] for name in ("precision_macro", "recall_macro", "f1_macro")} == {1.0}
 
 
 def test_scores_that_are_no_probabilities_have_no_calibration():

@@ -44,6 +44,11 @@ def test_a_class_that_occurs_nowhere_does_not_count():
     assert report.headline() == {"miou": 1.0, "dice": 1.0, "pixel_accuracy": 1.0}
 
 
+def test_where_no_pixel_counts_nothing_is_measured():
+    ignored = np.full((4, 5), 255, np.uint8)
+    assert segmentation_report([pixel_confusion(ignored, np.zeros_like(ignored), 2)]).headline() == {}
+
+
 def test_other_shapes_and_classes_are_refused():
     with pytest.raises(ValueError, match="one shape"):
         pixel_confusion(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2)
