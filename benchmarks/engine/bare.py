@@ -17,9 +17,10 @@ import grpc.aio
 
 from serving import event_loop
 from serving.bench.load import generator
-from serving.bench.messages import Messages
+from serving.bench.messages import MODEL_INFER, Messages
 
 ANSWER = bytes(100)  # about what a classifier of ten classes answers
+METHOD = MODEL_INFER
 _SECONDS_OF_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 

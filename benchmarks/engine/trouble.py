@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def reloads(package: Path, images: Sequence[bytes], root: Path, pace: Pace, *, c
             peak = await sending.closed(messages, concurrency=32, duration_s=pace.load_s)
             quiet_s = poisson_starts(peak.rate / 2, pace.load_s * pace.rounds, seed=1)
             quiet = await sending.open(messages, starts_s=quiet_s)
-            sent = asyncio.create_task(_reload(address, folder, count))
+            sent = asyncio.create_task(_reload(address, folder, root / ".spare", count))
             # As long as the reloads take is not known before: rounds of arrivals until they are over.
             rounds: list[Outcome] = []
             while not sent.done():
@@ -111,16 +112,22 @@ def reloads(package: Path, images: Sequence[bytes], root: Path, pace: Pace, *, c
         return asyncio.run(run(server.grpc))
 
 
-async def _reload(address: str, folder: Path, count: int) -> tuple[int, int]:
-    """Reload ``count`` times, each second time with a graph cut in half; how many were loaded and how many refused."""
-    whole = (folder / GRAPH_FILE).read_bytes()
+async def _reload(address: str, folder: Path, spare: Path, count: int) -> tuple[int, int]:
+    """Reload ``count`` times, each second time with a graph cut in half; how many were loaded and how many refused.
+
+    Both graphs lie in ``spare`` before, on the same disk: writing them is no part of a reload.
+    """
+    whole, half = spare / "whole", spare / "half"
+    spare.mkdir()
+    shutil.copy(folder / GRAPH_FILE, whole)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     name = folder.parent.name
     request = control_pb2.RepositoryModelLoadRequest(model_name=name).SerializeToString()
     loaded = refused = 0
     async with grpc.aio.insecure_channel(address) as channel:
         load = channel.unary_unary(_LOAD_METHOD, None, None)
         for i in range(count):
-            await asyncio.to_thread(_replace, folder / GRAPH_FILE, whole[: len(whole) // 2] if i % 2 == 0 else whole)
+            _replace(folder / GRAPH_FILE, half if i % 2 == 0 else whole)
             try:
                 await load(request)
             except grpc.aio.AioRpcError:
@@ -130,10 +137,11 @@ async def _reload(address: str, folder: Path, count: int) -> tuple[int, int]:
     return loaded, refused
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """In one step: no reader ever sees a part of it."""
+def _replace(path: Path, by: Path) -> None:
+    """In one step, and as new: no reader ever sees a part of it, and each believes that it has changed."""
     part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
+    os.link(by, part)
+    os.utime(part)
     part.replace(path)
 
 
