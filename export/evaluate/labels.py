@@ -61,7 +61,7 @@ def _mismatch(dataset: Dataset, model_labels: Sequence[str]) -> str:
     hint = f" ({', '.join(near[:3])})" if near else ""
     return (
         f"every class of {dataset.root} must be one of the model's by name: {_some(missing)} of {len(dataset.labels)} "
-        f"is not{hint}; the model's {len(model_labels)} are {_some(model_labels)}"
+        f"{'is' if len(missing) == 1 else 'are'} not{hint}; the model's {len(model_labels)} are {_some(model_labels)}"
     )
 
 

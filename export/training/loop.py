@@ -118,7 +118,10 @@ def train(
 
 
 def _devices(plan: LoopSpec) -> tuple[Fabric, Any]:
-    """Fabric, launched, and the scaler of gradients where float16 needs one."""
+    """Fabric, launched, and the scaler of gradients where float16 needs one; raises RecipeError without the devices."""
+    there = torch.cuda.device_count()
+    if plan.accelerator == "cuda" and plan.devices > there:
+        raise RecipeError(f"loop.devices must be CUDA devices that are there, {plan.devices} asked for, {there} there")
     if plan.precision != "16-mixed":
         fabric = Fabric(accelerator=plan.accelerator, devices=plan.devices, precision=plan.precision)
         fabric.launch()

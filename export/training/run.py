@@ -21,6 +21,7 @@ from export.training.checkpoint import MODEL_FILE, TrainedModel, save_trained
 from export.training.config import TrainConfig
 from export.training.discriminant import start_projection
 from export.training.loop import Outcome, train
+from export.training.pixels import ImageReader
 from export.training.progress import Progress
 from export.training.start import start_from
 from export.training.state import STATE_FILE
@@ -32,6 +33,7 @@ from export.training.tasks.segment import SegmentationTask
 from pipelines.errors import RecipeError
 from pipelines.geometry import place
 from pipelines.manifest import Metric
+from pipelines.preprocess import preprocess
 from pipelines.types import AnyArray
 
 MakeTask: TypeAlias = Callable[..., Task]
@@ -76,6 +78,7 @@ def run(
     architecture = build_model(spec, num_classes=len(data.train.labels))
     if config.image is not None:
         architecture = replace(architecture, image=config.image)
+        require_fitting_rows(architecture, data.train)
     if config.weights is not None:
         progress.line(start_from(architecture.module, Path(config.weights)))
     task = make_task(architecture, data, config)
@@ -103,6 +106,20 @@ def run(
         save_trained(trained, out / MODEL_FILE)
 
     return train(task, architecture.module, config, out=out, resume=resume, progress=progress, keep=keep)
+
+
+def require_fitting_rows(architecture: Architecture, train: Dataset) -> None:
+    """Answer a row of the first training image; raises RecipeError where the module does not take it."""
+    image = ImageReader(architecture.image).read(train.samples[0].path)
+    row = preprocess(image, architecture.image)[0]
+    try:
+        with torch.no_grad():
+            architecture.module.eval()(torch.from_numpy(row[None]))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(
+            f"image must make rows that the model takes, it makes {row.dtype} of shape {row.shape}: {reason}"
+        ) from error
 
 
 def make_task(architecture: Architecture, data: TrainingData, config: TrainConfig) -> Task:

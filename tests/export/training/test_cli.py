@@ -87,6 +87,53 @@ def test_a_mistake_is_one_line(words: list[str], problem: str, capsys: pytest.Ca
     assert error.count("\n") == 1
 
 
+IMAGE = """
+[image]
+resample = "opencv_linear"
+color = "gray"
+exif = "apply"
+alpha = "white"
+layout = "chw"
+dtype = "float32"
+scale = 255
+mean = [0.5]
+std = [0.25]
+in_graph = []
+[image.fit]
+kind = "stretch"
+size_hw = [32, 32]
+"""
+
+
+def test_rows_may_be_made_another_way(tmp_path: Path) -> None:
+    data, out = write_digit_like(tmp_path / "data"), tmp_path / "run"
+    words = ["train", config(tmp_path, CLASSIFY + IMAGE), "--smoke", "--data", str(data), "--out", str(out)]
+    assert ocella.main(words) == 0
+    assert load_trained(out).image_spec.std == (0.25,)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape"),
+    [
+        ("[32, 32]", "[40, 40]", "(1, 40, 40)"),
+        ('"chw"', '"hwc"', "(32, 32, 1)"),
+        ('"gray"', '"rgb"', "(3, 32, 32)"),
+    ],
+)
+def test_rows_that_the_model_does_not_take_are_refused(
+    ours: str, theirs: str, shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = IMAGE.replace(ours, theirs)
+    if theirs == '"rgb"':
+        image = image.replace("[0.5]", "[0.5, 0.5, 0.5]").replace("[0.25]", "[0.2, 0.2, 0.2]")
+    data = write_digit_like(tmp_path / "data")
+    words = ["train", config(tmp_path, CLASSIFY + image), "--data", str(data), "--out", str(tmp_path / "run")]
+    assert ocella.main(words) == 1
+    error = capsys.readouterr().err
+    assert f"image must make rows that the model takes, it makes float32 of shape {shape}" in error
+    assert error.count("\n") == 1
+
+
 def test_data_of_another_task_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_digit_like(tmp_path / "data")
     wrong = DETECT.replace('format = "yolo"', 'format = "class-folders"').replace(

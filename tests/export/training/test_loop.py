@@ -191,3 +191,8 @@ def test_mixed_precision_trains_weights_of_32_bits(tmp_path: Path, precision: st
     _, module = run(tmp_path, config(loop=loop(epochs=1, precision=precision)))
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
     assert not torch.equal(next(module.parameters()), next(PointsTask().module().parameters()))
+
+
+def test_devices_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="must be CUDA devices that are there, 99 asked for"):
+        run(tmp_path, config(loop=loop(accelerator="cuda", devices=99)))
