@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
@@ -262,8 +263,11 @@ def read_raw_manifest(folder: Path) -> dict[str, Any]:
     """Read ``manifest.json`` of a package folder as a JSON object; raises ManifestError."""
     path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ManifestError(f"{path} must be at most {MAX_MANIFEST_BYTES:,} bytes, got {path.stat().st_size:,}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # to read a pipe is to wait for whoever writes it
+            raise ManifestError(f"{path} must be a regular file, it is something else")
+        if found.st_size > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{path} must be at most {MAX_MANIFEST_BYTES:,} bytes, got {found.st_size:,}")
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """Manifests: round trip, the path of a bad key, the seal."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,12 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, text: str, words:
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / MANIFEST_FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ManifestError, match="is not JSON"):
+        read_manifest(tmp_path)
+
+
+def test_a_pipe_in_the_place_of_a_manifest_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MANIFEST_FILE)
+    with pytest.raises(ManifestError, match=r"manifest\.json must be a regular file, it is something else"):
         read_manifest(tmp_path)
 
 
