@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_a_folder_that_is_not_there_has_no_files(tmp_path: Path):
     assert signature_of(tmp_path / "none") == ()
 
 
+def test_a_folder_that_vanishes_while_it_is_walked_is_left_out(package: Path, monkeypatch: pytest.MonkeyPatch):
+    scan = os.scandir
+
+    def lose(folder: str | int) -> object:
+        if isinstance(folder, str) and Path(folder).name == "golden":  # what removes it looks by file descriptors
+            shutil.rmtree(folder)
+        return scan(folder)
+
+    with monkeypatch.context() as losing:
+        losing.setattr("os.scandir", lose)
+        seen = signature_of(package)
+    assert seen == signature_of(package)
+    assert {name for name, *_ in seen} == {GRAPH_FILE, MANIFEST_FILE}
+
+
 def test_a_package_is_whole(package: Path):
     assert is_whole(package)
 
@@ -65,4 +81,22 @@ def test_a_package_without_one_of_its_files_is_not_whole(package: Path, name: st
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": [1]}', "\xff"])
 def test_a_folder_whose_manifest_cannot_be_read_is_not_whole(package: Path, text: str):
     (package / MANIFEST_FILE).write_text(text, encoding="latin-1")
+    assert not is_whole(package)
+
+
+def test_a_manifest_of_deep_nesting_is_not_whole(package: Path):
+    (package / MANIFEST_FILE).write_text("[" * 100_000)
+    assert not is_whole(package)
+
+
+def test_a_cascade_that_is_a_member_of_itself_is_not_whole(package: Path):
+    members = {name: {"folder": "."} for name in ("detector", "second")}
+    manifest = {"head": {"task": "cascade", **members}, "files": {}}
+    (package / MANIFEST_FILE).write_text(json.dumps(manifest))
+    assert not is_whole(package)
+
+
+def test_a_pipe_in_the_place_of_a_manifest_is_not_waited_for(package: Path):
+    (package / MANIFEST_FILE).unlink()
+    os.mkfifo(package / MANIFEST_FILE)
     assert not is_whole(package)
