@@ -42,29 +42,33 @@ class Judge:
         return entry in self._late
 
     async def verdict(self, entry: Entry) -> str:
-        """What is wrong, in words fit for clients; empty where all is well."""
+        """What is wrong, in words fit for clients; empty where all is well, or the entry was freed meanwhile."""
         name, version = entry.key
         threads = Threads(1, name=f"canary-{name}-{version}", niceness=NICENESS)
         meter = entry.served.meter
         try:
             async with asyncio.timeout(self._timeout_s):
                 report = await threads.run(entry.canary.replay)
-        except TimeoutError:
-            meter.golden("failed")
-            return f"golden canary failed: it must take at most {self._timeout_s:g} s, it takes longer"
         except Exception as error:  # noqa: BLE001, whatever a faulty model raises is its fault
-            meter.golden("failed")
-            known = isinstance(error, OcellaError)
-            text = str(error) if known else f"internal error ({type(error).__name__})"
-            step = error.step if isinstance(error, GoldenMismatchError) else "session"
-            _log.error(
-                "%s %s: golden canary failed (%s): %s", name, version, step, text, exc_info=None if known else error
-            )
-            return public_reason(f"golden canary failed: {text}", folder=entry.candidate.folder)
+            return "" if entry.is_closed else self._failed(entry, error)
         finally:
             threads.abandon(ModelNotReadyError("the golden canary was given up"))
+        if entry.is_closed:
+            return ""
         meter.canary(report.row_s)
         return self._too_late(entry, report.row_s)
+
+    def _failed(self, entry: Entry, error: Exception) -> str:
+        """What is wrong with an entry whose replay raised ``error``."""
+        name, version = entry.key
+        entry.served.meter.golden("failed")
+        if isinstance(error, TimeoutError):
+            return f"golden canary failed: it must take at most {self._timeout_s:g} s, it takes longer"
+        known = isinstance(error, OcellaError)
+        text = str(error) if known else f"internal error ({type(error).__name__})"
+        step = error.step if isinstance(error, GoldenMismatchError) else "session"
+        _log.error("%s %s: golden canary failed (%s): %s", name, version, step, text, exc_info=None if known else error)
+        return public_reason(f"golden canary failed: {text}", folder=entry.candidate.folder)
 
     def _too_late(self, entry: Entry, row_s: float) -> str:
         """What is wrong with the time of a replay whose answers are right."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -149,14 +150,17 @@ class Lifecycle:
             raise ModelNotReadyError(f"{name} did not load: {'; '.join(problems)}")
 
     async def _unload(self, name: str) -> None:
-        entries = self._swap.of(name)
-        if not entries and name not in self._models:
+        model = self._models.get(name)
+        if model is None and not self._swap.of(name):
             raise UnknownModelError(f"no model is called {name[:64]!r} under the folders of --models")
         self._unloaded.add(name)
         _log.info("%s is unloaded: a caller asked for it", name, extra=event("model_unloaded", model=name))
+        known = [status for status in self._catalog.statuses() if status.name == name]
+        if not known and model:  # it came since the last look that brought models in line
+            known = [ModelStatus(name, candidate.version) for candidate in model.chosen]
         self._forget(name, keep=())
-        for entry in entries:
-            self._catalog.put_status(ModelStatus(*entry.key, entry.served.task, UNLOADED))
+        for status in known:
+            self._catalog.put_status(replace(status, reason=UNLOADED))
 
     async def _rescan(self) -> None:
         await self._look_again()

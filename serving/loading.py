@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Entry:
     session: WatchedSession
     canary: Canary
     _scope: ExitStack = field(repr=False)
+    _closed: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -75,8 +77,14 @@ class Entry:
         return left
 
     def close(self) -> None:
-        """Free the threads and the graph; to be called once no request is inside."""
+        """Free the threads and the graph; to be called once no request is inside. A canary may be, and fails then."""
+        self._closed.set()
         self._scope.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was freed, or is about to be."""
+        return self._closed.is_set()
 
 
 class Loader:

@@ -77,7 +77,7 @@ def scan(folders: Iterable[Path]) -> tuple[Candidate, ...]:
 def survey(folders: Iterable[Path], *, served: Served | None = None) -> tuple[ModelFolder, ...]:
     """The models of repositories (``<model>/<version>/``), model folders and package folders.
 
-    Raises StartError where a folder is missing or holds no package, or where two hold the same model.
+    Raises StartError where a folder is missing, cannot be read or holds no package, or where two hold the same model.
 
     Args:
         folders: as the operator names them.
@@ -91,7 +91,10 @@ def survey(folders: Iterable[Path], *, served: Served | None = None) -> tuple[Mo
             raise StartError(
                 f"{folder} must be a folder of models, " + ("it is a file" if folder.exists() else "it is missing")
             )
-        inside = _inside(folder, served=served)
+        try:
+            inside = _inside(folder, served=served)
+        except OSError as error:
+            raise StartError(f"{folder} cannot be read: {error.strerror}") from error
         if not inside:
             raise StartError(f"{folder} holds no package, a repository is laid out as {LAYOUT}")
         for model in inside:

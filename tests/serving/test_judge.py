@@ -118,6 +118,19 @@ async def test_late_replays_are_counted_apart_from_wrong_ones(entry: Entry, cloc
     assert value("ocella_canary_row_seconds", labels) == 0.0125
 
 
+async def test_a_canary_of_what_is_freed_meanwhile_says_nothing(
+    entry: Entry, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+):
+    def free_first(*arguments: Any) -> GoldenReport:
+        entry.close()
+        return replay(*arguments)
+
+    monkeypatch.setattr("serving.canary.replay", free_first)
+    assert await Judge(timeout_s=PATIENCE_S).verdict(entry) == ""
+    labels = {"model": "classes", "version": "1", "result": "failed"}
+    assert metrics.registry.get_sample_value("ocella_golden_checks_total", labels) == 0
+
+
 async def test_a_row_of_a_cascade_takes_what_a_row_of_each_of_its_models_takes(
     tmp_path: Path, metrics: Metrics, clock: Clock
 ):

@@ -155,6 +155,15 @@ async def test_an_unloaded_model_is_known_and_answers_again_when_it_is_loaded(
         assert (await client.predict("classes", photos[0])).version == 1
 
 
+async def test_a_model_that_failed_to_load_may_be_unloaded_and_stays_known(versions: dict[int, Path], tmp_path: Path):
+    make_package(tmp_path / "well" / "1", name="well")
+    spoil(place(versions[1], tmp_path))
+    async with running_server(tmp_path) as server:
+        await server.lifecycle.unload("classes")
+        assert server.lifecycle.index()[0] == ModelStatus("classes", 1, "classification", "unloaded")
+        assert server.catalog.is_serving("classes") is False
+
+
 @pytest.mark.parametrize("name", ["cats", "", "../classes", "classes/1"])
 async def test_only_names_under_the_folders_load(versions: dict[int, Path], tmp_path: Path, name: str):
     place(versions[1], tmp_path)
@@ -340,18 +349,19 @@ async def test_after_its_probation_a_version_stays_and_the_one_before_is_freed(
 async def test_twenty_failed_loads_leak_nothing(versions: dict[int, Path], tmp_path: Path):
     """The first failures warm the process up; a session that stayed would hold a megabyte and a thread each."""
     place(versions[1], tmp_path)
-    async with running_server(tmp_path) as server:
+    async with running_server(tmp_path, canary_interval_s=0) as server:  # a canary has a thread for a moment
         broken = place(versions[2], tmp_path)
         edit_manifest(broken, lambda raw: raw["image"].update(color="bgr"), reseal=True)  # fails in the golden replay
 
-        async def fail(times: int) -> tuple[int, int, int]:
+        async def fail(times: int) -> tuple[list[str], int, int]:
             for _ in range(times):
                 with pytest.raises(ModelNotReadyError, match="pixels differ"):
                     await server.lifecycle.load("classes")
             async with asyncio.timeout(PATIENCE_S):  # nobody waits for the end of a load's thread
                 while any(thread.name.startswith("load-") for thread in threading.enumerate()):
                     await asyncio.sleep(0)
-            return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), resident_bytes()
+            names = sorted(thread.name for thread in threading.enumerate() if thread not in OTHERS)
+            return names, len(list(Path("/proc/self/fd").iterdir())), resident_bytes()
 
         threads, files, resident = await fail(5)
         threads_after, files_after, resident_after = await fail(20)

@@ -137,6 +137,21 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path):
         scan([tmp_path / "models"])
 
 
+@pytest.mark.parametrize("of_model", [False, True], ids=["repository", "model"])
+def test_a_folder_that_may_not_be_read_is_one_error(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_model: bool
+):
+    place(folders["classes"], tmp_path)
+    folder = tmp_path / "classes" if of_model else tmp_path
+
+    def refuse(path: Path) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(StartError, match=f"{folder} cannot be read: Permission denied"):
+        scan([folder])
+
+
 def test_an_empty_repository_is_refused_with_the_layout(tmp_path: Path):
     with pytest.raises(StartError, match=r"holds no package.*<model>/<version>/manifest\.json"):
         scan([tmp_path])
