@@ -145,16 +145,18 @@ def read_deploy(model_folder: Path) -> Deploy:
     """Read a model folder's ``deploy.toml``, or the defaults where it has none; raises DeployError."""
     path = model_folder / DEPLOY_FILE
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # to read a pipe is to wait for whoever writes it
+            raise DeployError(f"{path} must be a regular file, it is something else")
+        # Through JSON: strict models take its arrays as tuples; a TOML date becomes a string, which no key accepts.
+        raw = json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), default=str)
     except FileNotFoundError:
         return Deploy()
     except OSError as error:
         raise DeployError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DeployError(f"{path} is not TOML: {error}") from error
     try:
-        # Through JSON: strict models take its arrays as tuples; a TOML date becomes a string, which no key accepts.
-        return Deploy.model_validate_json(json.dumps(raw, default=str))
+        return Deploy.model_validate_json(raw)
     except ValidationError as error:
         raise DeployError(f"{path}: {first_problem(error)}") from error
 

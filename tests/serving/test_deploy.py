@@ -1,3 +1,5 @@
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,7 @@ def test_every_key_is_read(tmp_path: Path):
         pytest.param("[runtime]\nproviders = []", "runtime.providers", id="no provider at all"),
         pytest.param("[runtime]\ninstances = 1979-05-27", "runtime.instances", id="a date"),
         pytest.param("versions = ", "not TOML", id="a file that is not TOML"),
+        pytest.param(f"versions = {'[' * 100_000}", "not TOML", id="lists in lists in lists"),
     ],
 )
 def test_a_bad_file_is_one_error_that_names_the_key(tmp_path: Path, text: str, said: str):
@@ -82,9 +85,10 @@ def test_a_file_that_is_not_text_is_one_error(tmp_path: Path):
         read_deploy(tmp_path)
 
 
-def test_a_folder_in_place_of_the_file_is_one_error(tmp_path: Path):
-    (tmp_path / "deploy.toml").mkdir()
-    with pytest.raises(DeployError, match="cannot be read"):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a pipe"])
+def test_what_is_no_file_in_its_place_is_one_error(tmp_path: Path, make: Callable[[Path], None]):
+    make(tmp_path / "deploy.toml")
+    with pytest.raises(DeployError, match=r"deploy\.toml must be a regular file, it is something else"):
         read_deploy(tmp_path)
 
 
