@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipelines.errors import MissingExtraError, OcellaError, RecipeError
-from pipelines.manifest import NAME_PATTERN
+from pipelines.manifest import MANIFEST_FILE, NAME_PATTERN
 
 if TYPE_CHECKING:
     from export.draft import ExportChoices
@@ -60,14 +60,13 @@ def export_command(
         source, name=name, version=model_version, weights=weights, size_hw=size_hw, samples=sample or []
     )
     folder = out or Path(subject.name)
-    if folder.exists() and not replace:
-        raise RecipeError(f"{folder} exists already, --replace replaces it")
+    replaced = _is_replaced(folder, allowed=replace)
     exported = _export(subject, choices, quiet=as_json)
     problem = None if exported.reports[-1].passed else exported.reports[-1].sentence
     if problem is None:
         from export.packaging import package_export
 
-        package_export(exported, subject, folder, replace_folder=replace)
+        package_export(exported, subject, folder, replace_folder=replaced)
     if as_json:
         package = None if problem else str(folder)
         reports = [report.to_json() for report in exported.reports]
@@ -77,6 +76,18 @@ def export_command(
     if problem is not None:
         typer.echo(f"error: {subject.name}: no package, the gate was not passed: {problem}", err=True)
         raise typer.Exit(1)
+
+
+def _is_replaced(folder: Path, *, allowed: bool) -> bool:
+    """Whether something is in the place of the package; raises RecipeError for what must stay: all but packages."""
+    if not folder.exists():
+        return False
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if not empty and not (folder / MANIFEST_FILE).is_file():
+        raise RecipeError(f"{folder} must be a new folder or a package to replace, it is neither")
+    if not empty and not allowed:
+        raise RecipeError(f"{folder} exists already, --replace replaces it")
+    return True
 
 
 def choices_from(*, precision: str, pixels: str, nms: str, exporter: str, max_batch: int) -> ExportChoices:

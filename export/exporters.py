@@ -89,7 +89,7 @@ def export_subject(
             output_names=subject.output_names,
             dynamic_batch=subject.dynamic_batch,
             size_multiple=free,
-            least_side=subject.sizes.least,
+            least_side=min(subject.sizes.least, *rows_hw[0]),
         )
         for exporter in choices.exporters:
             report(f"{exporter}: tracing")

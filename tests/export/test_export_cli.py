@@ -75,7 +75,8 @@ def test_name_version_and_samples_are_the_callers(tiny, tmp_path, capsys):
         (["--sample", "nowhere.png"], 1, "sample nowhere.png cannot be read: No such file or directory"),
         (["--sample", "pyproject.toml"], 1, "sample pyproject.toml: "),
         (["--nms", "graph"], 1, "tiny: --nms graph has no effect on classification: it is for detection"),
-        (["--out", "."], 1, ". exists already, --replace replaces it"),
+        (["--out", "tests"], 1, "tests must be a new folder or a package to replace, it is neither"),
+        (["--out", "Makefile", "--replace"], 1, "Makefile must be a new folder or a package to replace, it is neither"),
     ],
 )
 def test_a_wrong_call_is_refused_in_one_line(tiny, words, code, message, capsys):
@@ -88,6 +89,20 @@ def test_a_wrong_call_is_refused_in_one_line(tiny, words, code, message, capsys)
 def test_an_unknown_name_is_refused_with_the_nearest_one(capsys):
     assert ocella.main(["export", "resnet81"]) == 1
     assert "no model 'resnet81', did you mean 'resnet18'; a checkpoint must be a file" in capsys.readouterr().err
+
+
+def test_a_size_that_no_row_can_have_is_refused(capsys):
+    assert ocella.main(["export", "resnet18", "--size", "20000x64"]) == 1
+    assert "resnet18: size_hw[0]: Input should be less than or equal to 16384 (got 20000)" in capsys.readouterr().err
+
+
+def test_a_package_is_replaced_where_asked_and_an_empty_folder_always(tiny, tmp_path, capsys):
+    words = ["export", "tiny", "--out", str(tmp_path / "tiny"), *QUICK]
+    (tmp_path / "tiny").mkdir()
+    assert ocella.main(words) == 0
+    assert ocella.main(words) == 1
+    assert "exists already, --replace replaces it" in capsys.readouterr().err
+    assert ocella.main([*words, "--replace"]) == 0
 
 
 def test_weights_of_another_model_are_refused(tmp_path, capsys):

@@ -56,6 +56,14 @@ def test_a_classifier_passes_with_free_batch_height_and_width(exporter):
     assert opset_of(exported.model) == OPSET
 
 
+def test_own_rows_shorter_than_the_other_sizes_are_traced_by_dynamo():
+    short = min(subject(classifier_net()).row_hw((64, 64)))
+    good = subject(classifier_net(), sizes=Sizes(multiple_of=1, least=short + 8))
+    exported = export_subject(good, ExportChoices(exporters=("dynamo",)))
+    assert exported.reports[-1].passed, exported.reports[-1].sentence
+    assert exported.reports[-1].dynamic == ("batch", "height", "width")
+
+
 @pytest.mark.parametrize(
     ("make", "choices"),
     [
