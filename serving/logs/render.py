@@ -35,9 +35,9 @@ def render_console(entry: Entry) -> str:
     fields = [f"{name}={_plain(value)}" for name, value in entry.fields if name not in ("logger", "message")]
     # The words of our own lines say all of what their fields say; a library's need its name.
     words = [(name, str(value)) for name, value in entry.fields if name in ("logger", "message")]
-    said = [_printable(text) for name, text in words if name == "message" or not text.startswith("serving")]
+    said = [printable(text) for name, text in words if name == "message" or not text.startswith("serving")]
     head = " ".join([f"{stamp} {entry.level:<7}", *(said or [entry.event]), *fields])
-    return "".join(f"{line}\n" for line in [head, *(f"  | {_printable(line)}" for line in entry.trace.splitlines())])
+    return "".join(f"{line}\n" for line in [head, *(f"  | {printable(line)}" for line in entry.trace.splitlines())])
 
 
 def render_colored(entry: Entry) -> str:
@@ -45,6 +45,11 @@ def render_colored(entry: Entry) -> str:
     color = _COLORS.get(entry.level)
     text = render_console(entry)
     return f"{color}{text[:-1]}\x1b[0m\n" if color else text
+
+
+def printable(text: str) -> str:
+    """The text with whatever could end its line, or steer a terminal, escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @lru_cache(maxsize=8)  # a lot's lines are of one second or two
@@ -70,8 +75,3 @@ def _plain(value: Value) -> str:
         return f"{value:.6f}"
     text = str(value)
     return text if _PLAIN.fullmatch(text) else quoted(text)
-
-
-def _printable(text: str) -> str:
-    """The text with whatever could end its line, or steer a terminal, escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

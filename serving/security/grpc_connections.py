@@ -58,6 +58,8 @@ class GrpcConnections:
             await asyncio.sleep(self._interval_s)
             try:
                 await asyncio.to_thread(self.look)
+            except OSError as error:  # such as no file that is left to open
+                _log.error("gRPC connections could not be counted: %s", error.strerror)
             except Exception:  # noqa: BLE001, without the next look nothing would ever be ended
                 _log.exception("gRPC connections could not be counted")
 

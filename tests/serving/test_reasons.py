@@ -17,6 +17,7 @@ FOLDER = Path("/srv/secret/models/faces/2")
         ("cannot open /opt/cuda/lib/libcudart.so: no such file", "cannot open libcudart.so: no such file"),
         ("differ by 3/4 on image/png, allowed is 1/2", "differ by 3/4 on image/png, allowed is 1/2"),
         ("two\nlines  of text", "two lines of text"),
+        ("no operator \x1b[31mred", r"no operator \x1b[31mred"),
     ],
 )
 def test_names_stay_and_places_go(text: str, shown: str):

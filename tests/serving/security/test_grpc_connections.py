@@ -1,3 +1,6 @@
+import asyncio
+import errno
+import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -90,3 +93,26 @@ def test_files_and_numbers_stay_as_they_are(listener: socket.socket, lines: list
     watching(listener, most=1).look()
     assert line.server.getblocking() is False
     assert line.is_open
+
+
+async def test_a_look_for_which_no_file_is_left_is_one_line_and_the_next_one_comes(
+    listener: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    loop, again = asyncio.get_running_loop(), asyncio.Event()
+
+    def look(_: GrpcConnections) -> int:
+        if not caplog.records:
+            raise OSError(errno.EMFILE, "Too many open files")
+        loop.call_soon_threadsafe(again.set)
+        return 0
+
+    monkeypatch.setattr(GrpcConnections, "look", look)
+    async with GrpcConnections(listener.getsockname()[1], most=1, interval_s=0.001), asyncio.timeout(PATIENCE_S):
+        await again.wait()
+    said = (
+        "serving.security.grpc_connections",
+        logging.ERROR,
+        "gRPC connections could not be counted: Too many open files",
+    )
+    assert caplog.record_tuples == [said]
+    assert caplog.records[0].exc_info is None
