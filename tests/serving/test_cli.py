@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 import ocella
 from serving.app import ListeningServer
 from serving.client import AsyncVisionClient, Prediction, VisionClient
+from tests.graphs import classifier_graph
 from tests.packages import edit_manifest, make_package
 from tests.serving.servers import PATIENCE_S
 
@@ -22,13 +24,13 @@ COMMAND = (sys.executable, "-m", "ocella")
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(*arguments: str, stderr: IO[str] | int = subprocess.PIPE) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its gRPC address, once it says that its models are ready."""
     command = [*COMMAND, "serve", "--port", "0", "--http-port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process:
         try:
             address = re.fullmatch(r"gRPC on (\S+), HTTP on \S+\n", process.stdout.readline())
-            assert address, process.stderr.read()
+            assert address, process.stderr and process.stderr.read()
             assert process.stdout.readline().startswith("ready: ")
             yield process, address[1]
         finally:
@@ -54,6 +56,26 @@ async def test_a_signal_with_requests_in_flight_loses_none(repository: Path, pho
         assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
         assert "Traceback" not in process.stderr.read()
         assert process.stdout.read() == "stopping\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+async def test_a_version_is_loaded_and_a_stop_is_in_order_where_the_disk_of_the_log_is_full(
+    tmp_path: Path, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OCELLA_WATCH_INTERVAL_S", "0.05")
+    make_package(tmp_path / "served" / "tiny" / "1")
+    make_package(tmp_path / "2", version=2, graph=classifier_graph(seed=2))
+    with (
+        Path("/dev/full").open("w") as full,
+        serving("--models", str(tmp_path / "served"), "--watch", stderr=full) as (process, address),
+    ):
+        async with AsyncVisionClient(address, timeout_s=PATIENCE_S) as client, asyncio.timeout(PATIENCE_S):
+            assert (await client.predict("tiny", photos[0])).version == 1
+            (tmp_path / "2").rename(tmp_path / "served" / "tiny" / "2")
+            while (await client.predict("tiny", photos[0])).version != 2:
+                pass
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, PATIENCE_S) == 0
 
 
 def test_a_server_outlives_the_reader_of_its_announcements(repository: Path):
