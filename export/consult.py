@@ -17,7 +17,7 @@ from export.flag_values import labels_from, parts_from
 from export.foreign.ultralytics import read_metadata, said_by
 from export.foreign.whole_detector import find_parts
 from export.graph import graph_bytes, inspect_graph, load_graph, opset_of
-from export.import_flags import recipe_from
+from export.import_flags import recipe_from, require_known
 from export.importer import (
     ImportRecipe,
     check_input,
@@ -123,9 +123,10 @@ def consult(foreign: ForeignGraph, flags: Flags, samples: Sequence[Path]) -> Dia
     """Ask the doctor; ``flags`` as ``with_what_is_said`` gives them. Only the first sample is looked at.
 
     Raises:
-        FlagError: a flag contradicts another whatever the reading is.
+        FlagError: a flag contradicts another, or has a word that is unknown, whatever the reading is.
         GraphMismatchError: the graph takes no images, or runs at no size.
     """
+    require_known(flags)
     inputs, outputs = foreign.tensors
     pixel_input(inputs)
     names = labels_from(flags["labels"], flags["label"] or ())

@@ -22,7 +22,7 @@ from export.flag_values import (
 from export.importer import GoldenChoice, ImportRecipe, pixel_input
 from pipelines.errors import RecipeError
 from pipelines.manifest import first_problem
-from pipelines.specs import Decoder, Fit, Head, ImageSpec, Spec, Suppression, TensorSpec
+from pipelines.specs import Decoder, Fit, Head, ImageSpec, Resample, Spec, Suppression, TensorSpec
 from pipelines.statistics import statistics_for
 
 Flags: TypeAlias = Mapping[str, Any]
@@ -96,6 +96,20 @@ def recipe_from(flags: Flags, *, inputs: Sequence[TensorSpec], outputs: Sequence
         join=parts_from(flags.get("join")),
         golden=golden_from(flags),
     )
+
+
+def require_known(flags: Flags) -> None:
+    """Raise FlagError for a word that a flag has in no recipe, before anybody looks for a reading that has it."""
+    known = {
+        "task": _variants(Head),
+        "decoder": _variants(Decoder),
+        "fit": _variants(Fit),
+        "resample": get_args(Resample),
+        "color": _COLORS,
+    }
+    for name, words in known.items():
+        if (word := flags.get(name)) is not None and word not in words:
+            raise FlagError(f"--{name} must be one of {', '.join(sorted(words))}, got {word}")
 
 
 def image_from(flags: Flags, *, dtype: str) -> ImageSpec:

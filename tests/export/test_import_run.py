@@ -200,6 +200,17 @@ def test_a_flag_that_is_wrong_is_named(
     assert problem in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
+@pytest.mark.parametrize("flag", ["task", "decoder", "fit", "resample", "color"])
+def test_a_word_that_no_recipe_has_is_named_before_the_doctor_looks(
+    tmp_path: Path, sample: Path, flag: str, capsys: Any
+) -> None:
+    words = ["import", str(ultralytics(tmp_path)), "--sample", str(sample), f"--{flag}", "other", "--yes"]
+    assert ocella.main([*words, "--out", str(tmp_path / "p")]) == 2
+    assert re.search(
+        f"--{flag} must be one of .* got other", " ".join(capsys.readouterr().err.replace("│", "").split())
+    )
+
+
 def test_chosen_tolerances_are_in_the_manifest_with_their_reason(tmp_path: Path, sample: Path) -> None:
     given = [str(written(tmp_path, at_size(classifier_graph()))), "--task", "classification", *NAMES]
     given += ["--activation", "softmax", "--fit", "stretch", "--size", "96x128", "--resample", "opencv_linear"]
