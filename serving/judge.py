@@ -46,29 +46,21 @@ class Judge:
         name, version = entry.key
         threads = Threads(1, name=f"canary-{name}-{version}", niceness=NICENESS)
         meter = entry.served.meter
+        limit = asyncio.timeout(self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with limit:
                 report = await threads.run(entry.canary.replay)
         except Exception as error:  # noqa: BLE001, whatever a faulty model raises is its fault
-            return "" if entry.is_closed else self._failed(entry, error)
+            if entry.is_closed:
+                return ""
+            late = OcellaError(f"it must take at most {self._timeout_s:g} s, it takes longer")
+            return _failed(entry, late if limit.expired() else error)
         finally:
             threads.abandon(ModelNotReadyError("the golden canary was given up"))
         if entry.is_closed:
             return ""
         meter.canary(report.row_s)
         return self._too_late(entry, report.row_s)
-
-    def _failed(self, entry: Entry, error: Exception) -> str:
-        """What is wrong with an entry whose replay raised ``error``."""
-        name, version = entry.key
-        entry.served.meter.golden("failed")
-        if isinstance(error, TimeoutError):
-            return f"golden canary failed: it must take at most {self._timeout_s:g} s, it takes longer"
-        known = isinstance(error, OcellaError)
-        text = str(error) if known else f"internal error ({type(error).__name__})"
-        step = error.step if isinstance(error, GoldenMismatchError) else "session"
-        _log.error("%s %s: golden canary failed (%s): %s", name, version, step, text, exc_info=None if known else error)
-        return public_reason(f"golden canary failed: {text}", folder=entry.candidate.folder)
 
     def _too_late(self, entry: Entry, row_s: float) -> str:
         """What is wrong with the time of a replay whose answers are right."""
@@ -88,3 +80,14 @@ class Judge:
             _log.warning("%s %s: %s; the next canary decides", name, version, text)
             return ""
         return f"golden canary late: {text}, {late} canaries in a row"
+
+
+def _failed(entry: Entry, error: Exception) -> str:
+    """What is wrong with an entry whose replay raised ``error``."""
+    name, version = entry.key
+    entry.served.meter.golden("failed")
+    known = isinstance(error, OcellaError)
+    text = str(error) if known else f"internal error ({type(error).__name__})"
+    step = error.step if isinstance(error, GoldenMismatchError) else "session"
+    _log.error("%s %s: golden canary failed (%s): %s", name, version, step, text, exc_info=None if known else error)
+    return public_reason(f"golden canary failed: {text}", folder=entry.candidate.folder)

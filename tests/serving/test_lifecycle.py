@@ -407,6 +407,22 @@ async def test_a_load_that_never_ends_is_given_up(
         gate.set()
 
 
+async def test_a_file_system_that_gives_up_is_a_failed_load_and_leaves_no_thread_behind(
+    versions: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def give_up(folder: Path, **_: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), str(folder / GRAPH_FILE))
+
+    place(versions[1], tmp_path)
+    async with running_server(tmp_path) as server:
+        monkeypatch.setattr("serving.loading.load_package", give_up)
+        place(versions[2], tmp_path)
+        with pytest.raises(ModelNotReadyError, match=r"version 2: classes/2/model\.onnx: Connection timed out"):
+            await server.lifecycle.load("classes")
+        labels = {"model": "classes", "version": "2"}
+        assert not server.metrics.registry.get_sample_value("ocella_leaked_threads", labels)
+
+
 async def test_one_models_failed_reload_does_not_touch_another(versions: dict[int, Path], tmp_path: Path):
     place(versions[1], tmp_path)
     make_package(tmp_path / "other" / "1", name="other")
