@@ -10,9 +10,9 @@ Expected: AP50 0.384 on the held-out photo (at most 500 detections, scores from 
 aimed at; about four minutes on 2 cores (24 epochs of 7 s where both were free). What limits it are loose boxes (AP75
 0.01): 672 crowns teach where a crown is, less well where it ends. Two settings were compared by this photo's own
 figure (boxes weighted 5 in place of 2, 32 epochs: 0.368), so it flatters a little. One photo says little of small
-differences: on another CPU, whose sums run in another order, the same run gave 0.349. That the tenth block stays as it
-is, too, is how the package was made, not a choice: with it trained, that other CPU gave 0.374. Without the published
-weights, 15 epochs of our own backbone stayed below 0.10.
+differences: on two other CPUs, whose sums run in another order, the same run gave 0.349 and 0.365. That the tenth block
+stays as it is, too, is how the package was made, not a choice: with it trained, the first of these gave 0.374. Without
+the published weights, 15 epochs of our own backbone stayed below 0.10.
 """
 
 from __future__ import annotations
