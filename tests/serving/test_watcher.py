@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from pipelines.manifest import GRAPH_FILE
 from serving.app import ListeningServer
 from serving.watcher import Watcher
 from tests.packages import make_package
 from tests.serving.servers import PATIENCE_S, running_server
+from tests.serving.test_guard import NOT_SERVING, SERVING, watching
 from tests.serving.test_lifecycle import answering, place, spoil, until, versions
 
 __all__ = ["versions"]  # a fixture
@@ -129,6 +131,29 @@ async def test_an_unloaded_model_stays_unloaded_whatever_its_folder_does(
     assert answering(server) == []
     await server.lifecycle.load("classes")
     assert answering(server) == [2]
+
+
+async def test_health_hears_of_a_model_that_comes_and_goes_and_of_no_swap(
+    watcher: tuple[ListeningServer, Watcher], versions: dict[int, Path], tmp_path: Path
+):
+    server, watch = watcher
+    async with watching(server, "classes") as state:
+        assert await state() == SERVING
+        place(versions[2], tmp_path)
+        await looks(watch, 2)
+        assert answering(server) == [2]
+        await server.lifecycle.unload("classes")
+        assert await state() == NOT_SERVING  # the first change that it hears of
+        await server.lifecycle.load("classes")
+        assert await state() == SERVING
+        make_package(tmp_path / "other" / "1", name="other")  # a folder without any model looks like a lost mount
+        shutil.rmtree(tmp_path / "classes")
+        await looks(watch, 2)
+        assert await state() == HealthCheckResponse.SERVICE_UNKNOWN
+        place(versions[1], tmp_path)
+        await looks(watch, 2)
+        assert await state() == NOT_SERVING  # it loads
+        assert await state() == SERVING
 
 
 async def test_a_root_that_is_gone_unloads_nothing_and_is_said_once(
