@@ -57,7 +57,7 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
     async def openapi(_: Request) -> Response:
         return Response(description.parts[0], media_type=description.media_type)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *(Route(path, EndpointApp(verbs, parts), methods=list(verbs)) for path, verbs in _by_path().items()),
             Route("/openapi.json", _for(Door.ANY_TOKEN, parts.access, openapi)),
@@ -70,11 +70,19 @@ def build_app(probes: Probes, parts: RestParts, *, allowed_hosts: tuple[str, ...
             Middleware(Gate, allowed_hosts=allowed_hosts),
         ],
     )
+    return _without_redirects(app)
 
 
 def build_health_app(probes: Probes, *, allowed_hosts: tuple[str, ...]) -> Starlette:
     """``/healthz`` and ``/readyz`` alone, for a port that is not encrypted."""
-    return Starlette(routes=_probe_routes(probes), middleware=[Middleware(Gate, allowed_hosts=allowed_hosts)])
+    app = Starlette(routes=_probe_routes(probes), middleware=[Middleware(Gate, allowed_hosts=allowed_hosts)])
+    return _without_redirects(app)
+
+
+def _without_redirects(app: Starlette) -> Starlette:
+    """The app, for which a path with a slash too many is one that there is not; else it sends to whatever Host says."""
+    app.router.redirect_slashes = False
+    return app
 
 
 def _probe_routes(probes: Probes) -> list[Route]:

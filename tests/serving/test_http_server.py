@@ -61,9 +61,10 @@ async def test_openmetrics_is_given_to_those_who_ask(http: httpx.AsyncClient):
     assert scrape.text.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/v3", "/console"])
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/healthz/", "/v2/models/classes/", "/v3", "/console"])
 async def test_other_paths_are_not_found(http: httpx.AsyncClient, path: str):
-    assert (await http.get(path)).status_code in (307, 404)
+    answer = await http.get(path)
+    assert (answer.status_code, answer.json()["reason"]) == (404, "UnknownPathError")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
