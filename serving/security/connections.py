@@ -18,6 +18,7 @@ from serving.status import failure_of
 HEADERS_S = 10.0
 # Of one request, until its end has come; h11's own limit is a quarter of it.
 MAX_HEADER_BYTES = 64 * 1024
+_STEP_BYTES = 4096
 _NO_HTTP = f"a request must be whole HTTP/1.1 with at most {MAX_HEADER_BYTES:,} bytes of headers, this one is not"
 
 
@@ -53,7 +54,12 @@ def limited_protocol(connections: PerClient, *, headers_s: float, keep_alive_s: 
             if not self._counted:
                 return
             before = self.cycle
-            super().data_received(data)
+            # Headers in small steps: h11 looks at their size only while their end has not come.
+            while len(data) > _STEP_BYTES and self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+                super().data_received(data[:_STEP_BYTES])
+                data = data[_STEP_BYTES:]
+            if not self.transport.is_closing():
+                super().data_received(data)
             if self.cycle is not before:
                 self._patience_ends()
             elif self._patience is None and self._begun():

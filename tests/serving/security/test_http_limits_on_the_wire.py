@@ -98,6 +98,12 @@ def test_headers_that_come_in_pieces_may_hold_as_much_as_the_page_says(model: Pa
         assert _answer_on(connection) == "200"
 
 
+def test_headers_that_come_at_once_may_hold_no_more(model: Path):
+    with server_in_thread(model) as server, _connection(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ".ljust(72 * 1024, b"a") + b"\r\n\r\n")
+        assert expected("headers of more than 64 KiB") == {"HTTP": _answer_on(connection)}
+
+
 def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(model: Path):
     with server_in_thread(model) as server, _connection(server) as connection:
         connection.sendall(b"no HTTP at all\r\n\r\n")
