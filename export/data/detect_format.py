@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from export.data.coco import read_coco, read_coco_masks
-from export.data.collect import ReadOptions, image_files
+from export.data.collect import SUFFIXES, ReadOptions, image_files
 from export.data.dataset import Dataset, DatasetError, Task
 from export.data.image_folder import read_class_folders, read_identity_folders
 from export.data.mask_folder import read_masks
@@ -89,7 +89,7 @@ def _layouts(root: Path) -> list[str]:
 
 def _text_beside_image(root: Path) -> bool:
     texts = (path for path in root.glob("*.txt") if path.name not in NAMES_FILES)
-    stems = {path.stem for path in root.iterdir() if path.suffix.lower() != ".txt"}
+    stems = {path.stem for path in root.iterdir() if path.suffix.lower() in SUFFIXES}
     return any(path.stem in stems for path in texts)
 
 

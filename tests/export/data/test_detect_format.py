@@ -29,6 +29,12 @@ def test_the_task_decides_where_a_layout_has_two_meanings(tmp_path: Path):
     assert detect_format(LAYOUTS["coco"](tmp_path / "b"), task="segmentation") == "coco-masks"
 
 
+def test_a_text_file_beside_no_image_is_no_label(tmp_path: Path):
+    root = LAYOUTS["class-folders"](tmp_path)
+    (root / "cat.txt").write_text("what a cat is")
+    assert detect_format(root) == "class-folders"
+
+
 def test_two_layouts_at_once_are_asked_about(tmp_path: Path):
     LAYOUTS["voc"](tmp_path)
     LAYOUTS["coco"](tmp_path)
