@@ -61,6 +61,8 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int
     """Number, start and end of each length-delimited field of a message, in protobuf's wire format."""
     while position < end:
         tag, position = _varint(data, position, end)
+        if tag >> 32:  # onnxruntime's protobuf cuts it to 32 bits: to that, another field begins here
+            raise ValueError(f"a field of the file has the tag {tag:#x}, which is above 32 bits")
         kind = tag & 7
         if kind == _LENGTH:
             size, position = _varint(data, position, end)

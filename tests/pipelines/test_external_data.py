@@ -102,6 +102,7 @@ def test_a_word_across_two_reads_is_found(tmp_path: Path, monkeypatch: pytest.Mo
         (b"location\x80", "wire type|does not end|ends behind"),
         (b"\x08" + b"\xff" * 11 + b"location", "does not end"),
         (b"\x0blocation", "wire type 3"),
+        (b"\xba\x80\x80\x80\x10\x08location", "has the tag 0x10000003a, which is above 32 bits"),
     ],
 )
 def test_bytes_that_are_no_message_are_refused(tmp_path: Path, data: bytes, message: str):
