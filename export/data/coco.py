@@ -92,15 +92,17 @@ def read_coco_file(root: Path, options: ReadOptions, collector: Collector) -> Co
         raise DatasetError(f"{path} must name each category once, got {', '.join(labels[:20])}")
     folder = _images_folder(root, path, options)
     images: dict[int, Path] = {}
+    seen: set[Path] = set()
     for key, row in _by_id(path, raw, "images").items():
         try:
             image = inside(folder(str(row.get("file_name", ""))), str(row.get("file_name", "")))
         except ValueError as error:
             raise DatasetError(f"{path}: image {key}: {error}") from error
-        if image in images.values():
+        if image in seen:
             collector.add(path, "image", f"each image must be listed once, {image.name} is there twice")
         else:
             images[key] = image
+            seen.add(image)
     annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(path, raw, "annotations"):
         if row.get("image_id") in images:

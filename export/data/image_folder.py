@@ -37,13 +37,14 @@ def _read(root: Path, options: ReadOptions, *, format_: str, task: Task, target:
         if folder.name not in labels:
             collector.add(folder, "image", f"the folder must be named as one of the labels: {', '.join(labels[:8])}")
             continue
+        label = labels.index(folder.name)
         for path in sorted(folder.rglob("*")):
             if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
                 continue
             if path.suffix.lower() not in SUFFIXES:
                 collector.add(path, "image", f"an image's name must end in one of {', '.join(sorted(SUFFIXES))}")
             elif size_hw := collector.size(path):
-                samples.append(Sample(path, target(labels.index(folder.name)), size_hw))
+                samples.append(Sample(path, target(label), size_hw))
     return Dataset(
         format=format_,
         root=root,
