@@ -83,7 +83,7 @@ def test_a_class_that_the_model_does_not_have_is_named(world: World, tmp_path: P
     root = datasets.folders(tmp_path, {"CLASS 1": 1, "zebra": 1})
     code, _, err = run(capsys, world.packages["classification"], "--data", root)
     assert code == 1
-    assert "'CLASS 1', 'zebra' of 2 is not ('CLASS 1' is 'class 1' there)" in err
+    assert "'CLASS 1', 'zebra' of 2 are not ('CLASS 1' is 'class 1' there)" in err
 
 
 def test_numbers_are_class_ids(world: World, tmp_path: Path, capsys):
