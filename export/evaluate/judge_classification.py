@@ -66,7 +66,7 @@ class ClassificationJudge:
         if report.reliability is not None:
             figures["calibration"] = partial(curves.calibration, report.reliability)
         notes = [
-            "precision, recall and F1 are 0 where undefined, macro is the mean of the classes that occur or were answered"
+            "precision, recall and F1 are 0 where undefined, macro is the mean of classes that occur or were answered"
         ]
         if self._num_other > 0:
             notes.append(f"the model knows {self._num_other} more classes; an answer that is one of them is wrong")
