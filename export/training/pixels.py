@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
-from export.data.dataset import DatasetError
+from export.data.dataset import DatasetError, Sample
 from pipelines.errors import ImageDecodeError, ImageTooLargeError
 from pipelines.image import decode_image
 from pipelines.specs import ImageSpec
@@ -22,6 +22,16 @@ class ImageReader:
         self._limit = cache_bytes
         self._held: OrderedDict[Path, ByteArray] = OrderedDict()
         self._bytes = 0
+
+    def read_labelled(self, sample: Sample) -> ByteArray:
+        """The image of boxes or a mask; raises DatasetError also where it is not turned as these are."""
+        image = self.read(sample.path)
+        if image.shape[:2] != sample.size_hw:
+            raise DatasetError(
+                f"{sample.path} must be decoded as its labels lie, {sample.size_hw} with its EXIF orientation applied, "
+                f"it is {image.shape[:2]}: image.exif is {self._spec.exif}"
+            )
+        return image
 
     def read(self, path: Path) -> ByteArray:
         """``(H, W, 3)`` uint8 RGB, not to be written into; raises DatasetError with the file's name."""

@@ -144,7 +144,7 @@ class DetectionTask:
     def _boxed(self, data: Dataset, index: int) -> tuple[ByteArray, BoxesTarget]:
         sample = data.samples[index]
         assert isinstance(sample.target, BoxesTarget), "the reader gives one type of target"
-        return self._reader.read(sample.path), sample.target
+        return self._reader.read_labelled(sample), sample.target
 
 
 def _require_objects(data: Dataset, which: str) -> None:

@@ -106,7 +106,7 @@ class SegmentationTask:
         return (answer for answer in answers if isinstance(answer, SegmentationMap))
 
     def _image_of(self, data: Dataset, index: int) -> ByteArray:
-        return self._reader.read(data.samples[index].path)
+        return self._reader.read_labelled(data.samples[index])
 
     def _truth(self, data: Dataset, index: int) -> AnyArray:
         target = data.samples[index].target
