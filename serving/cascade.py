@@ -144,6 +144,11 @@ class ServedCascade(ServedModel):
         """Raise InvalidRequestError where an option acts on neither model."""
         self.cascade.check(options)
 
+    def keep_apart(self, *, apart: bool) -> None:
+        """Keep the run threads of both models on a core each, or let them run anywhere again."""
+        super().keep_apart(apart=apart)
+        self._second_executor.keep_apart(apart=apart)
+
     def abandon(self, error: BaseException) -> int:
         """Fail what is inside either queue; returns how many threads hang in a run."""
         return super().abandon(error) + self._second_executor.abandon(error)

@@ -28,11 +28,16 @@ class Allowance:
         return max(1, min(self.affinity, math.ceil(min(self.affinity, self.quota))))
 
 
+def affinity() -> list[int]:
+    """The numbers of the cores that this process may run on, ascending; none where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def read_allowance(
     *, cgroups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> Allowance:
     """Read the affinity mask and the quotas of the process's cgroup and its parents."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(affinity()) or os.cpu_count() or 1
     return Allowance(allowed, _quota_cores(cgroups, membership))
 
 

@@ -82,6 +82,10 @@ class Executor:
     def _run_and_shrink(self, rows: Rows) -> None:
         self._session.run(rows.feeds, outputs=rows.outputs, control=RunControl(shrink_arena=True))
 
+    def keep_apart(self, *, apart: bool) -> None:
+        """Keep the run threads on a core each, see ``Threads.keep_apart``."""
+        self._threads.keep_apart(apart=apart)
+
     def abandon(self, error: BaseException) -> int:
         """Leave runs that hang behind, see ``Threads.abandon``."""
         self._latest = None

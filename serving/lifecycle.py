@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -185,11 +186,8 @@ class Lifecycle:
 
     async def _renew(self, entry: Entry) -> None:
         if self._swap.entries.get(entry.key) is entry and not self._swap.answers(entry):
-            threads = _threads_beside_requests((entry.candidate,))
-            try:
+            with self._beside_requests((entry.candidate,)) as threads:
                 await self._bring(entry.candidate, threads, [])
-            finally:
-                threads.close(wait=False)
 
     async def _look_again(self) -> None:
         """Survey the folders; where that fails, what was seen last counts."""
@@ -201,9 +199,21 @@ class Lifecycle:
         self._models = {model.name: model for model in models}
 
     async def _align_alone(self, model: ModelFolder) -> list[str]:
-        threads = _threads_beside_requests((*model.chosen, *model.older))
-        try:
+        with self._beside_requests((*model.chosen, *model.older)) as threads:
             return await self._align(model, threads)
+
+    @contextmanager
+    def _beside_requests(self, candidates: Iterable[Candidate]) -> Iterator[Threads]:
+        """One thread to load on, and one that stands back: it works while others wait for answers.
+
+        Not where sessions make threads of their own, which would serve with that niceness ever after.
+        """
+        runtimes = [candidate.deploy.runtime for candidate in candidates]
+        alone = all(one.intra_op_threads == 1 and one.providers == (CPU,) for one in runtimes)
+        threads = Threads(1, name="load", niceness=LOAD_NICENESS if alone else 0)
+        try:
+            with self._swap.kept_apart():
+                yield threads
         finally:
             threads.close(wait=False)
 
@@ -273,16 +283,6 @@ class Lifecycle:
             if status.name == name and status.version not in keep:
                 self._catalog.remove(name, status.version)
                 self._swap.forget((name, status.version))
-
-
-def _threads_beside_requests(candidates: Iterable[Candidate]) -> Threads:
-    """One thread, and one that stands back: loading is done while others wait for answers.
-
-    Not where sessions make threads of their own, which would serve with that niceness ever after.
-    """
-    runtimes = [candidate.deploy.runtime for candidate in candidates]
-    alone = all(one.intra_op_threads == 1 and one.providers == (CPU,) for one in runtimes)
-    return Threads(1, name="load", niceness=LOAD_NICENESS if alone else 0)
 
 
 def _settle(done: asyncio.Future[Any], error: Exception | None) -> None:

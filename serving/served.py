@@ -158,6 +158,10 @@ class ServedModel:
         (outputs,) = self._executor.run([self.image_rows(row)], run)
         return first_rows(outputs)
 
+    def keep_apart(self, *, apart: bool) -> None:
+        """Keep the run threads on a core each, or let them run anywhere again."""
+        self._executor.keep_apart(apart=apart)
+
     def abandon(self, error: BaseException) -> int:
         """Fail what is inside and what comes with ``error``; returns how many threads hang in a run."""
         return self._executor.abandon(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pipelines.errors import ModelNotReadyError
@@ -43,6 +45,7 @@ class Swap:
         self._previous: dict[Key, Entry] = {}
         self._ends: dict[Key, asyncio.TimerHandle] = {}
         self._draining: dict[asyncio.Task[None], Entry] = {}
+        self._apart = False
 
     def of(self, name: str) -> list[Entry]:
         """The entries of one model, oldest version first."""
@@ -55,6 +58,22 @@ class Swap:
     def on_probation(self, entry: Entry) -> bool:
         """Whether a version is kept to go back to from this one."""
         return self.entries.get(entry.key) is entry and entry.key in self._previous
+
+    @contextmanager
+    def kept_apart(self) -> Iterator[None]:
+        """While the block loads a version, the run threads of those that answer have a core each.
+
+        Else two of them may share one for tens of milliseconds while the load, which counts little, has the other.
+        """
+        self._apart = True
+        for entry in self.entries.values():
+            entry.served.keep_apart(apart=True)
+        try:
+            yield
+        finally:
+            self._apart = False
+            for entry in self._held():
+                entry.served.keep_apart(apart=False)
 
     def put(self, entry: Entry, *, instead_of: Entry | None) -> None:
         """Let ``entry`` answer; what it takes the place of answers no new request.
@@ -69,6 +88,8 @@ class Swap:
             del self.entries[instead_of.key]
             self._suspended.discard(instead_of.key)
         self.entries[entry.key] = entry
+        if self._apart:
+            entry.served.keep_apart(apart=True)
         self._answer(entry)
         if instead_of is None:
             return
@@ -123,8 +144,7 @@ class Swap:
 
     def forget(self, key: Key) -> None:
         """Show no gauge of a version that was taken away, once none of its entries is left or drains."""
-        left = (*self.entries.values(), *self._previous.values(), *self._draining.values())
-        if not self._catalog.is_wanted(*key) and all(entry.key != key for entry in left):
+        if not self._catalog.is_wanted(*key) and all(entry.key != key for entry in self._held()):
             self._metrics.forget(*key)
 
     def close(self) -> None:
@@ -133,8 +153,12 @@ class Swap:
             handle.cancel()
         for task in self._draining:
             task.cancel()
-        for entry in (*self.entries.values(), *self._previous.values(), *self._draining.values()):
+        for entry in self._held():
             entry.close()
+
+    def _held(self) -> tuple[Entry, ...]:
+        """Those that answer, those kept to go back to, those that end."""
+        return (*self.entries.values(), *self._previous.values(), *self._draining.values())
 
     def _answer(self, entry: Entry) -> None:
         entry.served.show()

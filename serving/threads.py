@@ -8,8 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from serving.cpu import affinity
 
 T = TypeVar("T")
 Job = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
@@ -69,6 +72,19 @@ class Threads:
         end = time.monotonic() + _JOIN_S
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
+
+    def keep_apart(self, *, apart: bool) -> None:
+        """Keep each thread on a core of its own, or let all of them run anywhere again.
+
+        Nothing where there is not one thread for each core of the process, and on systems without affinity.
+        """
+        cores = affinity()
+        if len(cores) != len(self._threads):
+            return
+        for thread, core in zip(self._threads, cores, strict=True):
+            if thread.native_id is not None and thread.is_alive():
+                with suppress(OSError):  # it ended meanwhile
+                    os.sched_setaffinity(thread.native_id, {core} if apart else cores)
 
     def abandon(self, error: BaseException) -> int:
         """Leave calls that hang behind: they, those that wait and those to come fail with ``error``.

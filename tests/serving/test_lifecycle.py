@@ -470,6 +470,32 @@ async def test_a_fallback_to_another_provider_is_said_wherever_one_looks(
     assert "classes 1: CUDAExecutionProvider was asked for, the session would run on CPU" in caplog.text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are kept on cores on Linux alone")
+async def test_run_threads_have_a_core_each_while_a_load_goes_on_and_run_anywhere_after_it(
+    versions: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[list[set[int]]] = []
+
+    def note(session: GraphSession) -> GraphSession:
+        seen.append(cores_of_run_threads())
+        return session
+
+    place(versions[1], tmp_path)
+    async with running_server(tmp_path) as server:
+        swap_session(monkeypatch, "classes", note)
+        place(versions[2], tmp_path)
+        await server.lifecycle.load("classes")
+        after = cores_of_run_threads()
+    everywhere = os.sched_getaffinity(0)
+    assert seen == [[{core} for core in sorted(everywhere)]]
+    assert after == [everywhere] * 2 * len(everywhere)  # of the version before, too, which is kept for a while
+
+
+def cores_of_run_threads() -> list[set[int]]:
+    runs = [thread for thread in threading.enumerate() if thread.name.startswith("run-")]
+    return [os.sched_getaffinity(thread.native_id or 0) for thread in sorted(runs, key=lambda one: one.name)]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
 async def test_a_load_beside_requests_stands_back_unless_its_session_makes_threads_of_its_own(
     versions: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from serving.cpu import affinity
 from serving.threads import Threads
 from tests.serving.servers import PATIENCE_S
 
@@ -167,3 +168,44 @@ async def test_nice_threads_stand_back_behind_those_of_the_process(threads: Thre
     finally:
         nice.close()
     assert await threads.run(priority) == usual
+
+
+def cores_of(threads: Threads) -> list[set[int]]:
+    return [os.sched_getaffinity(thread.native_id or 0) for thread in threads._threads]
+
+
+@pytest.fixture
+async def thread_per_core() -> AsyncIterator[Threads]:
+    threads = Threads(len(affinity()), name="core")
+    yield threads
+    threads.close()
+
+
+@pytest.mark.skipif(not affinity(), reason="threads are kept on cores where the system offers it")
+async def test_threads_that_are_kept_apart_have_a_core_each(thread_per_core: Threads):
+    thread_per_core.keep_apart(apart=True)
+    assert cores_of(thread_per_core) == [{core} for core in affinity()]
+
+
+@pytest.mark.skipif(not affinity(), reason="threads are kept on cores where the system offers it")
+async def test_threads_that_are_no_longer_kept_apart_run_anywhere(thread_per_core: Threads):
+    thread_per_core.keep_apart(apart=True)
+    thread_per_core.keep_apart(apart=False)
+    assert cores_of(thread_per_core) == [set(affinity())] * len(affinity())
+
+
+@pytest.mark.skipif(not affinity(), reason="threads are kept on cores where the system offers it")
+async def test_threads_that_are_not_as_many_as_cores_stay_as_they_are():
+    threads = Threads(len(affinity()) + 1, name="more")
+    try:
+        threads.keep_apart(apart=True)
+        assert cores_of(threads) == [set(affinity())] * (len(affinity()) + 1)
+    finally:
+        threads.close()
+
+
+@pytest.mark.skipif(not affinity(), reason="threads are kept on cores where the system offers it")
+async def test_threads_that_ended_are_left_out_of_what_is_kept_apart(thread_per_core: Threads):
+    thread_per_core.close()
+    thread_per_core.keep_apart(apart=True)
+    assert not any(thread.is_alive() for thread in thread_per_core._threads)
