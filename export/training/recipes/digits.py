@@ -1,8 +1,8 @@
 """LeNet-5 on 1,797 handwritten digits of scikit-learn: ``ocella train digits``.
 
 Held out: every fifth digit of each class (355 of 1,797), never trained on nor chosen by: the last epoch is kept.
-Expected: top-1 0.985 or more on them: 0.9887 with seed 0 (the package in ``models/``), 0.9915, one digit more, on another
-CPU, whose sums run in another order. Time: one to a few minutes on 2 cores; ``--smoke`` takes seconds.
+Expected: top-1 0.985 or more on them: 0.9887 with seed 0 (the package in ``models/``), 0.9915, one digit more, on
+another CPU, whose sums run in another order. Time: one to a few minutes on 2 cores; ``--smoke`` takes seconds.
 """
 
 from __future__ import annotations
