@@ -9,6 +9,8 @@ machine takes to wake up threads that slept; what is beyond the bare server afte
 from __future__ import annotations
 
 import argparse
+import math
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -109,10 +111,10 @@ class Way:
     pause_s: float = 0.0
 
     def repeat(self, seconds: float) -> list[Spent]:
-        """One after the other for so long; the first ones are not counted."""
+        """One after the other for so long, and at least one; the first ones are not counted."""
         spent: list[Spent] = []
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while len(spent) <= _WARM or time.monotonic() < end:
             if self.pause_s:
                 time.sleep(self.pause_s)
             spent.append(self.once(self.inputs[len(spent) % len(self.inputs)]))
@@ -181,10 +183,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="turns of each way")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
     given = parser.parse_args()
+    if given.rounds < 1 or not 0 < given.seconds < math.inf:
+        parser.error("--rounds must be 1 or more, and --seconds above 0")
     keep_large_blocks()
     cv2.setNumThreads(1)
     for name in given.model or (RESNET, MOBILENET):
-        rows = lone(exported(name), photos(), rounds=given.rounds, seconds=given.seconds)
+        try:
+            package = exported(name)
+        except subprocess.CalledProcessError:  # the export has said why
+            parser.error(f"--model {name} could not be exported")
+        rows = lone(package, photos(), rounds=given.rounds, seconds=given.seconds)
         print(f"\n{name}\n{table_text(rows)}", flush=True)
 
 

@@ -63,7 +63,7 @@ class Swap:
     def kept_apart(self) -> Iterator[None]:
         """While the block loads a version, the run threads of those that answer have a core each.
 
-        Else two of them may share one for tens of milliseconds while the load, which counts little, has the other.
+        Else two of them may share one for a while, and the load, which counts little, has the other for itself.
         """
         self._apart = True
         for entry in self.entries.values():

@@ -7,9 +7,9 @@ never trained on; the last epoch is kept. It is judged whole, at its own resolut
 it.
 
 Expected: AP50 0.390 on the held-out photo (at most 500 detections, scores from 0.01), where 0.40 was aimed at; about
-five minutes on 2 cores that are free. Chance moves the figure of one photo by 0.03: three seeds on a GPU, whose sums
-run in another order, gave 0.427, 0.436 and 0.378. What limits it are loose boxes (AP75 0.04): 672 crowns teach where a
-crown is, less well where it ends.
+five minutes on 2 cores that are free (24 epochs of 9 to 10 s). Chance moves the figure of one photo by 0.03: three
+seeds on a GPU, whose sums run in another order, gave 0.427, 0.436 and 0.378. What limits it are loose boxes (AP75
+0.04): 672 crowns teach where a crown is, less well where it ends.
 
 The settings are chosen by the three training photos alone: each left out once, and two halves of the largest. Of 23
 variants with one seed and five with three (windows, boxes, assignment, strides, necks, schedules, colours, turns),
