@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.geometry import Affine, place
 from pipelines.resample import resize
-from pipelines.specs import ImageSpec, Letterbox, Pad
+from pipelines.specs import CenterCrop, ImageSpec, Letterbox, Pad, Stretch
 from pipelines.types import AnyArray, ByteArray
 
 Window: TypeAlias = tuple[slice, slice]
@@ -25,6 +25,11 @@ def row_shape(spec: ImageSpec, src_hw: tuple[int, int]) -> tuple[int, int, int]:
     """
     height, width = place(spec.fit, src_hw).dst_hw
     return _row_shape(spec, (height, width))
+
+
+def fixed_row_shape(spec: ImageSpec) -> tuple[int, int, int] | None:
+    """Shape of every image's row, as ``row_shape`` gives it; ``None`` where it depends on the image."""
+    return _row_shape(spec, spec.fit.size_hw) if isinstance(spec.fit, Stretch | Letterbox | CenterCrop) else None
 
 
 def fit_pixels(image: ByteArray, spec: ImageSpec) -> tuple[ByteArray, Affine]:

@@ -31,8 +31,8 @@ class BatchPolicy:
         max_delay_ms: longest time that a row waits for others while a slot is free.
         max_queue: rows that may be inside beyond the ``slots * max_size`` that can run.
         max_queue_bytes: of encoded images and tensors that may be inside.
-        whole_images: one run thread does everything for an image, from its bytes to its answer, in a run of its own;
-            rows of tensors still share runs.
+        group_size: images for which one run thread does everything, from their bytes to their answers, in one run; see
+            ``serving.whole_images``. 0: their rows come from pixel threads and share runs as those of tensors do.
         shrink_idle_s: give the memory that runs took back once no request was inside for so long; ``None``: keep it.
     """
 
@@ -41,7 +41,7 @@ class BatchPolicy:
     max_delay_ms: float
     max_queue: int
     max_queue_bytes: int = MAX_BYTES
-    whole_images: bool = False
+    group_size: int = 0
     shrink_idle_s: float | None = None
 
     @property
@@ -102,12 +102,12 @@ class Batcher:
             slots=policy.slots,
             max_size=policy.max_size,
             pixel_threads=pixel_threads,
-            whole_images=policy.whole_images,
+            group_size=policy.group_size,
         )
         self._loop = asyncio.get_running_loop()
-        # One whole image in each slot and one behind it, that a thread need not wait for the loop to hand it the next.
-        # Else the next batch of each slot, and one image in each pixel thread.
-        window = 2 * policy.slots if policy.whole_images else policy.slots * policy.max_size + pixel_threads
+        # Whole images of one group in each slot and one group behind each, that a thread need not wait for the loop to
+        # hand it the next. Else the next batch of each slot, and one image in each pixel thread.
+        window = 2 * policy.slots * policy.group_size or policy.slots * policy.max_size + pixel_threads
         bounds = Bounds(rows=policy.capacity, bytes=policy.max_queue_bytes, window=window)
         self.admission = Admission(bounds, self.times, clock=self._loop.time)
         self._executor = executor
@@ -147,8 +147,9 @@ class Batcher:
                 answer.exception()  # seen: it came in the same turn of the loop as a cancellation
             raise
 
-    def may_run_alone(self) -> bool:
-        """Whether a slot is free and nothing is on its way to it: then ``run_alone`` takes nobody's turn."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether a slot is free and nothing is on its way to it: then an image on a run thread takes nobody's turn."""
         return bool(
             self._free_slots > 0
             and not self._waiting
@@ -157,43 +158,21 @@ class Batcher:
             and not self._dispatch_due
         )
 
-    async def run_alone(self, job: Callable[[Run], T], place: Place) -> T:
-        """Do everything for one image on a run thread, which saves two of three ways between threads.
-
-        Only while ``may_run_alone``, or in a place that keeps the window. A caller that is cancelled ends the run.
-        """
+    def hold_slot(self, job: Callable[[Run], T], run: Run) -> asyncio.Future[T]:
+        """Do on a run thread what holds a slot from now until its end; who calls it counts the run."""
+        done = self._executor.call(job, run)
         self._free_slots -= 1
-        self.admission.started(place, 1)
-        if place.claim.begin is not None:
-            place.claim.begin()
-        under_way = UnderWay(1)
-        answer: asyncio.Future[T] = self._loop.create_future()
-        done = self._executor.call(job, under_way.run)
-        done.add_done_callback(partial(self._finish_alone, place, under_way, answer))
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            under_way.one_left()
-            if answer.done() and not answer.cancelled():
-                answer.exception()
-            raise
+        done.add_done_callback(self._slot_free)
+        return done
 
-    def _finish_alone(
-        self, place: Place, under_way: UnderWay, answer: asyncio.Future[T], done: asyncio.Future[T]
-    ) -> None:
-        self._slot_free()
-        run, gone = under_way.run, answer.done()
-        self.admission.ended(place, 1)
-        error = None if done.cancelled() else done.exception()
-        self._count(run, 1, wasted_share=float(gone), failed=error is not None or done.cancelled())
-        if gone:
+    def count(self, run: Run, rows: int, *, wasted_share: float, failed: bool) -> None:
+        """Count a run of so many rows, a part of which nobody waited for at its end; nothing where it never began."""
+        if not run.seconds:
             return
-        if done.cancelled():
-            answer.cancel()
-        elif error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(done.result())
+        if not failed:
+            self.times.ran(rows, run.seconds, now=self._loop.time())
+        wasted_s, terminated = run.seconds * wasted_share, failed and run.terminated
+        self._meter.ran(rows, run.seconds, wasted_s=wasted_s, terminated=terminated, padding=run.padding)
 
     def _dispatch_soon(self) -> None:
         """Dispatch after the rows that arrive in this turn of the loop, so that they are split as one."""
@@ -221,14 +200,14 @@ class Batcher:
             entry.place.waiter = None
             self.admission.started(entry.place, entry.rows.count)
         done = self._executor.submit([entry.rows for entry in batch], under_way.run)
+        done.add_done_callback(self._slot_free)
         done.add_done_callback(partial(self._finish, batch, under_way.run))
 
     def _finish(self, batch: Sequence[Entry], run: Run, done: asyncio.Future[Parts]) -> None:
-        self._slot_free()
         rows = _count(batch)
         gone = sum(entry.rows.count for entry in batch if entry.answer.done())
         error = None if done.cancelled() else done.exception()
-        self._count(run, rows, wasted_share=gone / rows, failed=error is not None or done.cancelled())
+        self.count(run, rows, wasted_share=gone / rows, failed=error is not None or done.cancelled())
         for i, entry in enumerate(batch):
             self.admission.ended(entry.place, entry.rows.count)
             if entry.answer.done():
@@ -240,7 +219,7 @@ class Batcher:
             else:
                 entry.answer.set_result(PartOutputs(done.result()[i], run.seconds))
 
-    def _slot_free(self) -> None:
+    def _slot_free(self, _: object) -> None:
         self._free_slots += 1
         if self._waiting:
             self._dispatch_soon()
@@ -272,14 +251,6 @@ class Batcher:
             self._dispatch_soon()
         if not done.cancelled() and (error := done.exception()):
             _log.warning("the memory of runs was not given back: %s", error)
-
-    def _count(self, run: Run, rows: int, *, wasted_share: float, failed: bool) -> None:
-        if not run.seconds:  # it never began: its image was none, or everybody had left
-            return
-        if not failed:
-            self.times.ran(rows, run.seconds, now=self._loop.time())
-        wasted_s, terminated = run.seconds * wasted_share, failed and run.terminated
-        self._meter.ran(rows, run.seconds, wasted_s=wasted_s, terminated=terminated, padding=run.padding)
 
     def _forget(self, entry: Entry) -> None:
         """Its caller is gone: take it out of the queue, or out of those that wait for its run."""

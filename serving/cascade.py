@@ -21,7 +21,7 @@ from serving.deploy import Deploy
 from serving.executor import Executor
 from serving.metrics import ModelMeter
 from serving.pixels import Answer, Finished, Prepared, Timings
-from serving.rows import PartOutputs, Rows, first_rows
+from serving.rows import PartOutputs, Rows, row_of
 from serving.served import ServedModel, rows_for
 from serving.threads import Threads
 
@@ -159,11 +159,11 @@ class ServedCascade(ServedModel):
         image, prepared = await pixels.run(work.decode, self.cascade)
         ran = await self.batcher.run(self.image_rows(prepared.row), place)
         async with self._cut_out:
-            found = await pixels.run(work.find, self.cascade, image, prepared, first_rows(ran.outputs))
+            found = await pixels.run(work.find, self.cascade, image, prepared, row_of(ran.outputs, 0))
             del image
             answers = await self._run_objects(found.crops, place.claim)
         inference_s = ran.inference_s + max((each.inference_s for each in answers), default=0.0)
-        outputs = [first_rows(each.outputs) for each in answers]
+        outputs = [row_of(each.outputs, 0) for each in answers]
         return await pixels.run(work.finish, self, prepared, found, outputs, inference_s)
 
     async def _run_objects(self, crops: Crops, claim: Claim) -> Sequence[PartOutputs]:

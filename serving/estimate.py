@@ -53,16 +53,17 @@ class Recent:
 class ServiceTimes:
     """Durations of one model version's stages as they were lately; wall-clock, so contention for cores is in them."""
 
-    def __init__(self, *, slots: int, max_size: int, pixel_threads: int, whole_images: bool = False) -> None:
+    def __init__(self, *, slots: int, max_size: int, pixel_threads: int, group_size: int = 0) -> None:
         """``slots`` runs at once of ``max_size`` rows at most, fed by ``pixel_threads``.
 
-        ``whole_images``: nothing feeds runs, each decodes and finishes its one image, too.
+        ``group_size``: nothing feeds runs of images, each decodes and finishes its own, so many at most.
         """
         self._slots = slots
-        self._whole_images = whole_images
+        self._group_size = group_size
         self._max_size = max_size
         self._pixel_threads = pixel_threads
         self._row_s: dict[int, Recent] = {}  # of one row, by size class of its run
+        self._any_row = Recent()  # of one row, whatever the size of its run
         self._prepare = Recent()
         self._finish = Recent()
         self._confirmed = -FRESH_S
@@ -73,6 +74,7 @@ class ServiceTimes:
         if size not in self._row_s:
             self._row_s[size] = Recent()
         self._row_s[size].add(seconds / rows)
+        self._any_row.add(seconds / rows)
         self._confirmed = now
 
     def pixels(self, *, prepare_s: float, finish_s: float) -> None:
@@ -99,7 +101,7 @@ class ServiceTimes:
     @property
     def reliable_image_s(self) -> float:
         """Seconds within which nearly all images are decoded, run and finished that wait for nothing."""
-        return self._prepare.typical + self._recent(1).reliable + self._finish.typical
+        return self._prepare.typical + self._any_row.reliable + self._finish.typical
 
     def least_s(self, rows: int, *, image: bool) -> float:
         """The fewest seconds in which an idle server answers; 0 where nothing is known."""
@@ -113,9 +115,9 @@ class ServiceTimes:
         stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a time. Whole images
         have one stage.
         """
-        if image and self._whole_images:
-            image_s = self._prepare.typical + self._recent(1).typical + self._finish.typical
-            behind = max(0, rows_running - self._slots)  # handed to a thread that is still at the one before
+        if image and self._group_size:
+            image_s = self._prepare.typical + self._any_row.typical + self._finish.typical
+            behind = max(0, rows_running - self._slots * self._group_size)  # handed over while all threads are busy
             ahead = rows_ahead + behind + (rows_running - behind) / 2
             return ahead * image_s / self._slots + self.reliable_image_s
         full_row_s = self._recent(self._max_size).typical

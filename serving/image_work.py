@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pipelines.image import ImageLimits
-from serving.admission import Place, too_late
-from serving.executor import Run
-from serving.pixels import Answer, Finished, Finisher, prepare
-from serving.rows import first_rows
+from pipelines.tasks import Pipeline
+from pipelines.types import AnyArray
+from serving.admission import Place
+from serving.pixels import Answer, Finished, Finisher, Prepared, prepare
+from serving.rows import row_of
 from serving.served import ServedModel
 from serving.threads import Threads
 
@@ -40,25 +40,33 @@ class ImageWork(Generic[T]):
         On an idle server each way between threads is a tenth of a small model: one thread does all. Whole images stay
         on one thread under load, too; where tensors wait for a run, such an image's row waits among theirs.
         """
-        batcher, whole = model.batcher, model.policy.whole_images
-        if not whole and batcher.may_run_alone():
-            return await self._by_one_thread(model, place)
+        batcher, whole = model.batcher, model.policy.group_size > 0
+        job = ImageOnThread(self, model.pipeline)
+        if not whole and batcher.is_idle:
+            return await model.whole_images.answer(job, place)
         await batcher.admission.turn(place, keeps_window=whole)
         if whole and not batcher.queue_depth:
-            return await self._by_one_thread(model, place)
-        prepared = await pixels.run(prepare, model.pipeline, self.image, self.limits)
-        ran = await batcher.run(model.image_rows(prepared.row), place)
-        outputs = first_rows(ran.outputs)
-        return await pixels.run(self.finisher.finish, prepared, outputs, ran.inference_s, self.serialize)
+            return await model.whole_images.answer(job, place)
+        row = await pixels.run(job.prepare)
+        ran = await batcher.run(model.image_rows(row), place)
+        return await pixels.run(job.finish, row_of(ran.outputs, 0), ran.inference_s)
 
-    async def _by_one_thread(self, model: ServedModel, place: Place) -> Finished[T]:
-        latest = model.batcher.admission.latest_begin(place.claim)
 
-        def job(run: Run) -> Finished[T]:
-            if time.monotonic() > latest:  # the image before took longer than it was thought to
-                raise too_late()
-            prepared = prepare(model.pipeline, self.image, self.limits)
-            outputs = model.run_image(prepared.row, run)
-            return self.finisher.finish(prepared, outputs, run.seconds, self.serialize)
+class ImageOnThread(Generic[T]):
+    """One image's work before and after its run; see ``serving.image_group.ImageJob``."""
 
-        return await model.batcher.run_alone(job, place)
+    __slots__ = ("_pipeline", "_prepared", "_work")
+
+    def __init__(self, work: ImageWork[T], pipeline: Pipeline) -> None:
+        self._work, self._pipeline = work, pipeline
+        self._prepared: Prepared | None = None
+
+    def prepare(self, out: AnyArray | None = None) -> AnyArray:
+        """Decode and preprocess; gives the row, written into ``out`` where one is given."""
+        self._prepared = prepare(self._pipeline, self._work.image, self._work.limits, out)
+        return self._prepared.row
+
+    def finish(self, outputs: Mapping[str, AnyArray], inference_s: float) -> Finished[T]:
+        """The message and what making it took; ``outputs`` are without batch axis."""
+        assert self._prepared is not None, "prepared before its run"
+        return self._work.finisher.finish(self._prepared, outputs, inference_s, self._work.serialize)

@@ -84,12 +84,12 @@ class Prepared:
     preprocess_s: float
 
 
-def prepare(pipeline: Pipeline, data: bytes, limits: ImageLimits) -> Prepared:
-    """Decode and preprocess; raises ImageDecodeError, ImageTooLargeError."""
+def prepare(pipeline: Pipeline, data: bytes, limits: ImageLimits, out: AnyArray | None = None) -> Prepared:
+    """Decode and preprocess, into ``out`` where it is given; raises ImageDecodeError, ImageTooLargeError."""
     start = time.monotonic()
     image = pipeline.decode(data, limits)
     decoded = time.monotonic()
-    row, affine = pipeline.preprocess(image)
+    row, affine = pipeline.preprocess(image, out)
     return Prepared(row, affine, decoded - start, time.monotonic() - decoded)
 
 

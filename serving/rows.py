@@ -80,9 +80,9 @@ def part_outputs(outputs: Mapping[str, AnyArray], parts: Sequence[Rows]) -> list
     return answers
 
 
-def first_rows(outputs: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-    """The outputs of a lone row, without batch axis."""
-    return {name: value[0] for name, value in outputs.items()}
+def row_of(outputs: Mapping[str, AnyArray], index: int) -> dict[str, AnyArray]:
+    """The outputs of one row, without batch axis."""
+    return {name: value[index] for name, value in outputs.items()}
 
 
 def split_part(rows: Rows, most: int) -> list[Rows]:

@@ -17,7 +17,7 @@ from pipelines.tiles import Tiling, Window
 from pipelines.types import ByteArray
 from serving.admission import Claim, Place
 from serving.pixels import Answer, Prepared, Timings
-from serving.rows import PartOutputs, first_rows
+from serving.rows import PartOutputs, row_of
 from serving.served import ServedModel
 from serving.threads import Threads
 from serving.trail import current_trail
@@ -191,7 +191,7 @@ class TiledImage(Generic[T]):
     def _finish(self, part: _Part, prepared: Prepared, ran: PartOutputs, arrival: float) -> tuple[Answer, T, float]:
         """A tile's answer, its message, and the seconds of making that."""
         start = time.monotonic()
-        result = self._model.pipeline.postprocess(first_rows(ran.outputs), prepared.affine, self._work.options)
+        result = self._model.pipeline.postprocess(row_of(ran.outputs, 0), prepared.affine, self._work.options)
         placed = self._tiling.place(result, part.window)
         done = time.monotonic()
         queue_s = start - arrival - prepared.preprocess_s - ran.inference_s

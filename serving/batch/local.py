@@ -99,11 +99,9 @@ async def local_engine(
         raise
     meter = Metrics().model(loaded.manifest.name, loaded.manifest.version)
     with serve_loaded(loaded, deploy, meter, cores=cores) as served, ExitStack() as stack:
-        if served.policy.whole_images:
+        if served.policy.group_size:
             whole = WholeImages(served, options)
-            stack.callback(whole.close)
-            # One behind each that is in work: a thread takes it at once, without waiting for the loop.
-            yield LocalEngine(loaded, served, whole, concurrency=2 * served.policy.slots)
+            yield LocalEngine(loaded, served, whole, concurrency=whole.concurrency)
             return
         pixels = Threads(cores, name="pixels")
         stack.callback(pixels.close)

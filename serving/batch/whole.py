@@ -1,4 +1,4 @@
-"""Answers one image on one thread, from its bytes to what is kept of it: no way between threads, and no queue."""
+"""Answers images on run threads, from their bytes to what is kept of them: no queue, no way between threads."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import TypeVar
 
 from pipelines.image import ImageLimits
 from pipelines.options import PredictOptions
-from serving.executor import Run
-from serving.pixels import Answer, Finisher, prepare
+from serving.admission import Claim
+from serving.image_work import ImageOnThread, ImageWork
+from serving.pixels import Answer, Finisher
 from serving.served import ServedModel
-from serving.threads import Threads
 
 T = TypeVar("T")
+_CLAIM = Claim(image=True)
 
 
 class WholeImages:
-    """One model's threads, one for each run at once; made inside the loop that it answers to."""
+    """A model whose ``group_size`` is not 0; see ``serving.whole_images``.
+
+    Attributes:
+        concurrency: images to be asked for at once: a group for each thread, and one behind it which the thread takes
+            without waiting for the loop.
+    """
 
     def __init__(self, served: ServedModel, options: PredictOptions) -> None:
+        policy = served.policy
+        self.concurrency = min(2 * policy.slots * policy.group_size, policy.capacity)
         self._served, self._options = served, options
-        self._threads = Threads(served.policy.slots, name="images")
 
     async def __call__(self, data: bytes, serialize: Callable[[Answer], T]) -> T:
         """Answer an encoded image, as ``DataPlane.predict`` does."""
-        return await self._threads.run(self._answer, data, serialize)
-
-    def close(self) -> None:
-        """Begin no further image."""
-        self._threads.close()
-
-    def _answer(self, data: bytes, serialize: Callable[[Answer], T]) -> T:
-        served, run = self._served, Run()
+        served, admission = self._served, self._served.batcher.admission
         finisher = Finisher(served.name, served.version, served.pipeline, self._options, time.monotonic())
-        prepared = prepare(served.pipeline, data, ImageLimits())
-        outputs = served.run_image(prepared.row, run)
-        return finisher.finish(prepared, outputs, run.seconds, serialize).message
+        job = ImageOnThread(ImageWork(data, ImageLimits(), finisher, serialize), served.pipeline)
+        place = admission.enter(_CLAIM)
+        try:
+            return (await served.whole_images.answer(job, place)).message
+        finally:
+            admission.leave(place)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import ImageTooLargeError
-from pipelines.preprocess import fit_pixels, normalize, preprocess, row_shape
+from pipelines.preprocess import fit_pixels, fixed_row_shape, normalize, preprocess, row_shape
 from pipelines.specs import CenterCrop, Fit, ImageSpec, Letterbox, NoFit, Pad, Stretch, StretchToMultiple
 from pipelines.types import AnyArray, ByteArray
 from tests.builders import IMAGENET_MEAN, IMAGENET_STD, image_spec, letterbox
@@ -148,6 +148,14 @@ def test_a_letterbox_is_resize_and_border() -> None:
     fit = letterbox()
     pixels, _ = fit_pixels(IMAGE, spec_of(fit=fit))
     np.testing.assert_array_equal(pixels, naive_letterbox(IMAGE, fit))
+
+
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+@pytest.mark.parametrize("name", FITS)
+def test_a_row_s_shape_is_fixed_where_it_is_that_of_every_image(name: str, layout: str) -> None:
+    spec = spec_of(fit=FITS[name], layout=layout)
+    shapes = {row_shape(spec, hw) for hw in ((45, 71), (300, 200), (64, 64))}
+    assert fixed_row_shape(spec) == (shapes.pop() if len(shapes) == 1 else None)
 
 
 @pytest.mark.parametrize("color", ["bgr", "gray"])

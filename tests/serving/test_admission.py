@@ -163,7 +163,7 @@ async def test_who_keeps_the_window_makes_room_when_it_leaves(clock: Clock):
 
 
 async def test_while_others_wait_an_image_begins_only_where_nearly_all_are_in_time(clock: Clock):
-    times = ServiceTimes(slots=1, max_size=1, pixel_threads=1, whole_images=True)
+    times = ServiceTimes(slots=1, max_size=1, pixel_threads=1, group_size=1)
     for seconds in (0.1, 0.1, 0.2, 0.2):
         times.ran(1, seconds, now=clock.now)
     admission = Admission(Bounds(rows=9, bytes=9, window=1), times, clock=clock)

@@ -84,11 +84,11 @@ def batcher_of(
     max_size: int = 8,
     max_queue: int = 100,
     max_delay_ms: float = 0,
-    whole_images: bool = False,
+    group_size: int = 0,
     seen: Seen | None = None,
 ) -> Batcher:
     policy = BatchPolicy(
-        slots=slots, max_size=max_size, max_delay_ms=max_delay_ms, max_queue=max_queue, whole_images=whole_images
+        slots=slots, max_size=max_size, max_delay_ms=max_delay_ms, max_queue=max_queue, group_size=group_size
     )
     return Batcher(runs, policy, meter=seen or Seen())
 
@@ -403,56 +403,22 @@ async def test_a_failed_run_is_not_taken_for_a_measured_one():
     assert batcher.times.run_s(1) == 0
 
 
-async def test_alone_on_an_idle_server_a_job_holds_the_slot_until_it_is_over():
+async def test_a_job_holds_its_slot_until_it_is_over():
     runs = Runs()
     batcher = batcher_of(runs)
-    with place_in(batcher) as place:
-        assert batcher.may_run_alone()
-        lone = asyncio.create_task(batcher.run_alone(lambda run: "done", place))
-        await settle()
-        assert not batcher.may_run_alone()
-        submit(batcher, row(1))
-        await settle()
-        assert len(runs.batches) == 1
-        runs.batches[0][1].set_result("done")
-        assert await lone == "done"
+    assert batcher.is_idle
+    held = batcher.hold_slot(lambda run: "done", Run())
+    assert not batcher.is_idle
+    answers = submit(batcher, row(1))
+    await settle()
+    assert runs.values == [[]]
+    runs.batches[0][1].set_result("done")
+    assert await held == "done"
     await settle()
     assert runs.values == [[], [1]]
     runs.answer(1)
-    await settle()
-    assert batcher.may_run_alone()
-
-
-async def test_rows_begin_once_no_whole_image_holds_or_awaits_their_slot():
-    runs = Runs()
-    batcher = batcher_of(runs, slots=1, whole_images=True)
-    with place_in(batcher) as first, place_in(batcher) as second:
-        images = [asyncio.create_task(batcher.run_alone(lambda run: "done", place)) for place in (first, second)]
-        await settle()
-        answers = submit(batcher, row(1))
-        for index, begun in ((0, [[], []]), (1, [[], [], [1]])):
-            runs.batches[index][1].set_result("done")
-            await settle()
-            assert runs.values == begun
-        assert [await image for image in images] == ["done", "done"]
-    runs.answer(2)
     await asyncio.gather(*answers)
-    assert batcher.may_run_alone()
-
-
-async def test_who_leaves_a_lone_run_ends_it():
-    runs = Runs()
-    batcher = batcher_of(runs)
-    with place_in(batcher) as place:
-        lone = asyncio.create_task(batcher.run_alone(lambda run: "done", place))
-        await settle()
-        lone.cancel()
-        await settle()
-        assert runs.runs[0].terminated
-    assert not batcher.may_run_alone()  # the thread is still in it
-    runs.fail(0, RunTerminatedError("ended"))
-    await settle()
-    assert batcher.may_run_alone()
+    assert batcher.is_idle
 
 
 async def test_everything_given_back_leaves_nothing_inside():

@@ -226,7 +226,7 @@ async def test_a_caller_that_leaves_during_its_run_ends_the_run_and_its_seconds_
 
 
 async def test_a_caller_that_leaves_before_its_run_is_never_run(folders: dict[str, Path], photos: list[bytes]):
-    deploy = Deploy(batching=Batching(max_size=2), runtime=Runtime(instances=1))
+    deploy = Deploy(batching=Batching(max_delay_ms=0.1), runtime=Runtime(instances=1))
     async with plane_over(folders["classes"], gated=True, deploy=deploy) as parts:
         first = asyncio.create_task(parts.plane.predict(call_for(photos[0]), whole))
         assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)

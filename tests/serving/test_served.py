@@ -7,17 +7,20 @@ from types import SimpleNamespace
 import pytest
 
 from pipelines.loader import load_package
+from pipelines.specs import Pad
 from serving.deploy import Batching, Deploy, Runtime
 from serving.metrics import Metrics
 from serving.served import ServedModel, rows_for, rows_per_run
+from tests.builders import image_spec
+from tests.packages import make_package
 
 
 @contextmanager
-def served(folder: Path, *, row_s: float | None, deploy: Deploy) -> Iterator[ServedModel]:
+def served(folder: Path, *, row_s: float | None, deploy: Deploy, identical_rows: int = 8) -> Iterator[ServedModel]:
     """A package as if its golden replay had taken ``row_s`` a row; ``None``: as if it was not replayed."""
     loaded = load_package(folder)
     assert loaded.golden
-    golden = None if row_s is None else replace(loaded.golden, row_s=row_s)
+    golden = None if row_s is None else replace(loaded.golden, row_s=row_s, identical_rows=identical_rows)
     with ServedModel(replace(loaded, golden=golden), deploy, Metrics().model("classes", 1), cores=1) as model:
         yield model
 
@@ -53,23 +56,50 @@ async def test_the_operators_batch_size_wins(folders: dict[str, Path]):
 
 
 @pytest.mark.parametrize(
-    ("deploy", "whole"),
+    ("deploy", "group_size"),
     [
-        (Deploy(), True),
-        (Deploy(batching=Batching(max_size=1)), True),
-        (Deploy(batching=Batching(max_size=4)), False),
-        (Deploy(batching=Batching(max_delay_ms=5)), False),
+        (Deploy(), 8),
+        (Deploy(batching=Batching(max_size=1)), 1),
+        (Deploy(batching=Batching(max_size=4)), 4),
+        (Deploy(batching=Batching(max_size=16)), 16),
+        (Deploy(batching=Batching(max_delay_ms=5)), 0),
     ],
 )
-async def test_on_a_cpu_images_run_one_by_one_unless_the_operator_asks_for_batches(
-    folders: dict[str, Path], deploy: Deploy, *, whole: bool
+async def test_on_a_cpu_one_thread_does_everything_for_images_unless_they_wait_for_others(
+    folders: dict[str, Path], deploy: Deploy, group_size: int
 ):
     with served(folders["classes"], row_s=0.001, deploy=deploy) as model:
-        assert model.policy.whole_images is whole
+        assert model.policy.group_size == group_size
+
+
+@pytest.mark.parametrize(
+    ("row_s", "identical_rows", "group_size"),
+    [(0.0125, 8, 8), (0.016, 8, 6), (0.045, 8, 2), (0.06, 8, 1), (0.3, 2, 1), (0.001, 0, 1), (0.001, 3, 3)],
+)
+async def test_images_go_together_only_where_a_batch_was_seen_to_give_the_same_bits(
+    folders: dict[str, Path], row_s: float, identical_rows: int, group_size: int
+):
+    with served(folders["classes"], row_s=row_s, deploy=Deploy(), identical_rows=identical_rows) as model:
+        assert model.policy.group_size == group_size
+
+
+async def test_images_of_a_model_that_was_not_replayed_go_alone(folders: dict[str, Path]):
+    with served(folders["classes"], row_s=None, deploy=Deploy()) as model:
+        assert model.policy.group_size == 1
+
+
+@pytest.mark.parametrize(("deploy", "group_size"), [(Deploy(), 1), (Deploy(batching=Batching(max_size=4)), 0)])
+async def test_where_rows_have_the_shapes_of_their_images_only_rows_batch(
+    tmp_path: Path, deploy: Deploy, group_size: int
+):
+    fit = Pad(kind="pad", multiple_of=32, pad_value=0, max_longer=None)
+    folder = make_package(tmp_path / "tiny", image=image_spec(fit=fit))
+    with served(folder, row_s=0.001, deploy=deploy) as model:
+        assert model.policy.group_size == group_size
 
 
 async def test_fewer_runs_than_cores_are_fed_by_the_other_cores(folders: dict[str, Path]):
     loaded = load_package(folders["classes"])
     deploy = Deploy(runtime=Runtime(instances=1))
     with ServedModel(loaded, deploy, Metrics().model("classes", 1), cores=2) as model:
-        assert not model.policy.whole_images
+        assert model.policy.group_size == 0

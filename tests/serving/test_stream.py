@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipelines.types import identical
 from serving.app import ListeningServer
 from serving.client import AsyncVisionClient, Prediction
 from tests.serving.servers import PATIENCE_S, GatedSession, Offline, running_server, swap_session
+from tests.serving.trails import until
 
 
 async def collect(stream: AsyncIterator[Prediction | OcellaError]) -> list[Prediction | OcellaError]:
@@ -195,21 +195,15 @@ async def test_a_stream_is_told_that_the_server_drains_after_the_answers_in_flig
     assert isinstance(error, DrainingError)
 
 
-async def test_rows_of_many_streams_batch_together(
-    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_images_of_many_streams_run_together(
+    folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    shutil.copytree(folders["classes"], tmp_path / "classes" / "1")
-    (tmp_path / "classes" / "deploy.toml").write_text("[batching]\nmax_size = 8\n")
     made = swap_session(monkeypatch, "classes", GatedSession)
-    async with running_server(tmp_path) as server, AsyncVisionClient(server.grpc_address) as client:
+    async with running_server(folders["classes"]) as server, AsyncVisionClient(server.grpc_address) as client:
         batcher = server.catalog.find("classes", 1).batcher
-        slots = batcher.policy.slots
+        made[0].batches.clear()
         streams = [asyncio.create_task(collect(client.predict_stream("classes", photos[:4]))) for _ in range(6)]
-        for _ in range(slots):
-            assert await asyncio.to_thread(made[0].entered.acquire, timeout=PATIENCE_S)
-        async with asyncio.timeout(PATIENCE_S):
-            while batcher.queue_depth < slots * batcher.policy.max_size:
-                await asyncio.sleep(0)
+        await until(lambda: batcher.inside == 24)
         made[0].gate.set()
         assert [len(answers) for answers in await asyncio.gather(*streams)] == [4] * 6
         assert max(made[0].batches) > 1

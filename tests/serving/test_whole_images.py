@@ -1,0 +1,263 @@
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.errors import RunTerminatedError
+from pipelines.types import AnyArray
+from serving.batcher import Batcher
+from serving.executor import Run
+from serving.image_group import GroupWork
+from serving.whole_images import WholeImages
+from tests.serving.test_batcher import RUN_S, Runs, Seen, batcher_of, place_in, row, settle, submit
+
+GROUP = 4
+
+
+class ThreadsByHand(Runs):
+    """An executor whose run threads do their next job when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Callable[[], None]] = []
+        self.closed = False
+
+    def call(self, job: Callable[[Run], Any], run: Run) -> asyncio.Future[Any]:
+        if self.closed:
+            raise RuntimeError("the threads are closed")
+        done = super().call(job, run)
+
+        def work() -> None:
+            job(run)
+            done.set_result(None)
+
+        self.jobs.append(work)
+        return done
+
+    def work(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.jobs.pop(0)()
+
+
+class Job:
+    """An image whose answer is its value."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+        self.prepared = False
+
+    def prepare(self, out: AnyArray | None) -> AnyArray:
+        assert out is not None
+        self.prepared = True
+        out[...] = self.value
+        return out
+
+    def finish(self, outputs: Mapping[str, AnyArray], inference_s: float) -> float:
+        return float(outputs["out"][0])
+
+
+class Models:
+    """A batcher and its whole images over threads by hand; its graph answers rows with themselves."""
+
+    def __init__(self, *, slots: int = 1, group_size: int = GROUP) -> None:
+        self.threads, self.seen = ThreadsByHand(), Seen()
+        self.batcher: Batcher = batcher_of(self.threads, slots=slots, group_size=group_size, seen=self.seen)
+        work = GroupWork(self.graph, row_shape=(1,), dtype="float32", most=group_size)
+        self.whole = WholeImages(self.batcher, work)
+        self.in_run: Callable[[Run], Any] = lambda run: None
+        self.sizes: list[int] = []
+
+    def graph(self, rows: AnyArray, run: Run) -> Mapping[str, AnyArray]:
+        self.sizes.append(len(rows))
+        run.seconds = RUN_S
+        self.in_run(run)
+        return {"out": rows}
+
+    async def answer(self, job: Job) -> float:
+        with place_in(self.batcher, image=True) as place:
+            return await self.whole.answer(job, place)
+
+    def send(self, *values: float) -> list[asyncio.Task[float]]:
+        return [asyncio.create_task(self.answer(Job(value))) for value in values]
+
+
+async def test_images_that_wait_go_together_and_each_gets_its_own_answer():
+    models = Models()
+    answers = models.send(1, 2, 3)
+    await settle()
+    models.threads.work()
+    assert await asyncio.gather(*answers) == [1, 2, 3]
+    assert models.sizes == [3]
+
+
+async def test_idle_threads_share_the_images_evenly():
+    models = Models(slots=2)
+    answers = models.send(*range(6))
+    await settle()
+    models.threads.work(2)
+    await settle()
+    assert models.sizes == [3, 2]
+    models.threads.work(2)
+    await asyncio.gather(*answers)
+    assert models.sizes == [3, 2, 1]
+
+
+async def test_a_thread_finds_its_next_group_without_the_loop():
+    models = Models(group_size=2)
+    answers = models.send(*range(4))
+    await settle()
+    models.threads.work(2)  # nothing of the loop happens in between
+    assert models.sizes == [2, 2]
+    assert await asyncio.gather(*answers) == [0, 1, 2, 3]
+
+
+async def test_no_more_threads_are_asked_than_could_be_busy_twice():
+    models = Models(slots=2)
+    answers = models.send(*range(30))
+    await settle()
+    assert len(models.threads.jobs) == 4
+    while models.threads.jobs:
+        models.threads.work()
+        await settle()
+    assert await asyncio.gather(*answers) == list(range(30))
+
+
+async def test_a_group_counts_as_one_run_of_its_images():
+    models = Models()
+    answers = models.send(1, 2, 3)
+    await settle()
+    models.threads.work()
+    await asyncio.gather(*answers)
+    assert models.seen.sizes == [3]
+    assert (models.seen.seconds, models.seen.wasted_s) == (RUN_S, 0)
+
+
+async def test_what_a_run_did_for_those_who_left_is_wasted():
+    models = Models()
+    answers = models.send(1, 2, 3, 4)
+    await settle()
+    waiting = list(models.whole._images._images)
+    models.in_run = lambda run: waiting[0].answer.cancel()
+    models.threads.work()
+    assert await asyncio.gather(*answers[1:]) == [2, 3, 4]
+    assert models.seen.wasted_s == RUN_S / 4
+
+
+async def test_who_leaves_a_group_does_not_end_it_and_the_last_one_does():
+    models, states = Models(), []
+    images = [asyncio.create_task(models.answer(Job(value))) for value in (1, 2)]
+    await settle()
+    group_images = list(models.whole._images._images)
+
+    def leave(run: Run) -> None:
+        for image in group_images:
+            image.leave()
+            states.append(run.terminated)
+        raise RunTerminatedError("ended")
+
+    models.in_run = leave
+    models.threads.work()
+    await settle()
+    assert states == [False, True]
+    assert all(isinstance(image.exception(), RunTerminatedError) for image in images)
+
+
+async def test_who_leaves_while_waiting_is_not_begun():
+    models = Models()
+    jobs = [Job(1), Job(2)]
+    answers = [asyncio.create_task(models.answer(job)) for job in jobs]
+    await settle()
+    answers[0].cancel()
+    await settle()
+    models.threads.work(2)
+    assert await answers[1] == 2
+    assert [job.prepared for job in jobs] == [False, True]
+    assert models.batcher.inside == 0
+
+
+async def test_rows_begin_once_no_group_holds_or_awaits_their_slot():
+    models = Models(group_size=1)
+    answers = models.send(1, 2)
+    await settle()
+    rows = submit(models.batcher, row(1))
+    await settle()
+    for begun in ([[], []], [[], [], [1]]):
+        models.threads.work()
+        await settle()
+        assert models.threads.values == begun
+    assert await asyncio.gather(*answers) == [1, 2]
+    models.threads.answer(2)
+    await asyncio.gather(*rows)
+    assert models.batcher.is_idle
+
+
+async def test_threads_that_are_left_behind_fail_what_they_took_and_what_waits():
+    models = Models(group_size=2)
+    answers = models.send(*range(6))
+    await settle()
+    models.threads.jobs.clear()
+    for _, done in models.threads.batches:
+        done.set_exception(RunTerminatedError("left behind"))
+    models.threads.closed = True
+    got = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(error) for error in got] == [RunTerminatedError] * 6
+    assert models.batcher.inside == 0
+
+
+async def test_closed_threads_take_no_image():
+    models = Models()
+    models.threads.closed = True
+    with pytest.raises(RuntimeError, match="closed"):
+        await models.answer(Job(1))
+    assert (models.batcher.inside, models.batcher.is_idle) == (0, True)
+
+
+async def test_threads_that_close_meanwhile_fail_what_waits():
+    models = Models(group_size=1)
+    answers = models.send(1, 2, 3)
+    await settle()
+    models.threads.closed = True
+    models.threads.work(2)
+    got = await asyncio.gather(*answers, return_exceptions=True)
+    assert got[:2] == [1, 2]
+    assert isinstance(got[2], RuntimeError)
+
+
+async def test_an_answered_image_is_kept_alive_by_nothing():
+    models = Models()
+    jobs = [Job(1), Job(2)]
+    jobs[1].finish = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
+    seen = [weakref.ref(job) for job in jobs]
+    gc.collect()
+    gc.disable()
+    try:
+        answers = [asyncio.create_task(models.answer(job)) for job in jobs]
+        jobs.clear()
+        await settle()
+        models.threads.work(2)
+        await asyncio.gather(*answers, return_exceptions=True)
+        answers.clear()
+        await settle()
+        assert [ref() for ref in seen] == [None, None]
+    finally:
+        gc.enable()
+
+
+async def test_tensors_and_images_leave_nothing_inside():
+    models = Models(slots=2)
+    answers = [*models.send(1, 2, 3), *submit(models.batcher, np.zeros((1,), np.float32))]
+    await settle()
+    answers[1].cancel()
+    while models.threads.jobs:
+        models.threads.work()
+        await settle()
+    for index, (rows, done) in enumerate(models.threads.batches):
+        if rows and not done.done():
+            models.threads.answer(index)
+    await asyncio.gather(*answers, return_exceptions=True)
+    await settle()
+    assert (models.batcher.inside, models.batcher.queue_depth, models.batcher.admission.in_window) == (0, 0, 0)
