@@ -65,17 +65,16 @@ class Place:
         idle_rows: not yet in a run.
         running_rows: in a run.
         in_window: counts as being prepared, or prepared and waiting.
-        keeps_window: counts so until it leaves: one thread does everything for it.
         waiter: what its task waits for while it can still be sent away.
     """
 
-    __slots__ = ("claim", "idle_rows", "in_window", "keeps_window", "running_rows", "waiter")
+    __slots__ = ("claim", "idle_rows", "in_window", "running_rows", "waiter")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.idle_rows = claim.rows
         self.running_rows = 0
-        self.in_window = self.keeps_window = False
+        self.in_window = False
         self.waiter: asyncio.Future[Any] | None = None
 
 
@@ -147,15 +146,13 @@ class Admission:
             del self._places[claim.client]
         self._out_of_window(place)
 
-    async def turn(self, place: Place, *, keeps_window: bool = False) -> None:
+    async def turn(self, place: Place) -> None:
         """Wait until the image may be decoded: at once where the window has room and nobody waits.
-
-        ``keeps_window``: it makes room for the next one when it leaves, not when its run begins.
 
         Raises DeadlineExceededError where too little time is left for an answer, OverloadedError where the place went
         to a client that holds fewer.
         """
-        claim, place.keeps_window = place.claim, keeps_window
+        claim = place.claim
         if self._waiting or self.in_window >= self._bounds.window:
             place.waiter = asyncio.get_running_loop().create_future()
             self._waiting.push(place, priority=claim.priority, client=claim.client)
@@ -169,10 +166,7 @@ class Admission:
                 place.waiter = None
         else:
             self._into_window(place)
-        if not keeps_window:
-            self.check_left(claim)
-        elif self._clock() > self.latest_begin(claim):
-            raise too_late()
+        self.check_left(claim)
         if claim.begin is not None:
             claim.begin()
 
@@ -181,23 +175,13 @@ class Admission:
         if claim.deadline - self._clock() < self._least_s(claim):
             raise too_late()
 
-    def latest_begin(self, claim: Claim) -> float:
-        """When the work on a whole image must begin, seconds of the loop's clock.
-
-        While others wait, that nearly all are done in time: one that may well not be takes the time of one that would.
-        Else that the quickest are.
-        """
-        others_wait = bool(self._waiting) and self._times.is_fresh(self._clock())
-        return claim.deadline - (self._times.reliable_image_s if others_wait else self._least_s(claim))
-
     def started(self, place: Place, rows: int) -> None:
         """So many of a place's rows are in a run now."""
         place.idle_rows -= rows
         place.running_rows += rows
         self._no_longer_idle(place.claim, rows)
         self._running_rows += rows
-        if not place.keeps_window:
-            self._out_of_window(place)
+        self._out_of_window(place)
 
     def ended(self, place: Place, rows: int) -> None:
         """The run of so many of a place's rows is over."""

@@ -102,12 +102,11 @@ class Batcher:
             slots=policy.slots,
             max_size=policy.max_size,
             pixel_threads=pixel_threads,
-            group_size=policy.group_size,
+            whole_images=policy.group_size > 0,
         )
         self._loop = asyncio.get_running_loop()
-        # Whole images of one group in each slot and one group behind each, that a thread need not wait for the loop to
-        # hand it the next. Else the next batch of each slot, and one image in each pixel thread.
-        window = 2 * policy.slots * policy.group_size or policy.slots * policy.max_size + pixel_threads
+        # The next batch of each slot, and one image in each pixel thread.
+        window = policy.slots * policy.max_size + pixel_threads
         bounds = Bounds(rows=policy.capacity, bytes=policy.max_queue_bytes, window=window)
         self.admission = Admission(bounds, self.times, clock=self._loop.time)
         self._executor = executor

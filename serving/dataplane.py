@@ -142,7 +142,7 @@ class DataPlane:
         self._inside = Inside(longest_s=longest_s)
 
     async def predict(self, call: PredictCall, serialize: Callable[[Answer], T]) -> T:
-        """Answer one image; ``serialize`` makes of the answer what the transport sends, on a pixel thread.
+        """Answer one image; ``serialize`` makes of the answer what the transport sends, on a thread.
 
         Raises UnknownModelError, ModelNotReadyError, DrainingError, InvalidRequestError, OverloadedError,
         ImageDecodeError, ImageTooLargeError, DeadlineExceededError, and whatever a faulty model raises.
@@ -197,7 +197,7 @@ class DataPlane:
         await image.answer()
 
     async def infer(self, call: InferCall) -> InferAnswer:
-        """Run the graph itself; rows batch with those of other requests, of images, too.
+        """Run the graph itself; rows batch with those of other requests.
 
         Raises UnknownModelError, ModelNotReadyError, DrainingError, InvalidRequestError, OverloadedError,
         DeadlineExceededError, and whatever a faulty model raises.

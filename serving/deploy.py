@@ -26,7 +26,8 @@ class Batching(Spec):
     """How rows of concurrent requests are run together.
 
     Attributes:
-        max_size: most rows in one run; null: as many as fit its time, see ``serving.served.rows_for``.
+        max_size: most rows in one run, and most images that one run thread takes at once; null: as many as fit their
+            times, see ``serving.served``.
         max_delay_ms: longest time that a row waits for others; 0: rows leave as soon as a run is free.
         max_queue: requests that may be inside the server beyond those that can run; one more is refused.
         max_queue_bytes: of encoded images and tensors that may be inside; a lone request may bring more.

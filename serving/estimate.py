@@ -53,13 +53,13 @@ class Recent:
 class ServiceTimes:
     """Durations of one model version's stages as they were lately; wall-clock, so contention for cores is in them."""
 
-    def __init__(self, *, slots: int, max_size: int, pixel_threads: int, group_size: int = 0) -> None:
+    def __init__(self, *, slots: int, max_size: int, pixel_threads: int, whole_images: bool = False) -> None:
         """``slots`` runs at once of ``max_size`` rows at most, fed by ``pixel_threads``.
 
-        ``group_size``: nothing feeds runs of images, each decodes and finishes its own, so many at most.
+        ``whole_images``: nothing feeds runs of images, each decodes and finishes its own.
         """
         self._slots = slots
-        self._group_size = group_size
+        self._whole_images = whole_images
         self._max_size = max_size
         self._pixel_threads = pixel_threads
         self._row_s: dict[int, Recent] = {}  # of one row, by size class of its run
@@ -105,8 +105,11 @@ class ServiceTimes:
 
     def least_s(self, rows: int, *, image: bool) -> float:
         """The fewest seconds in which an idle server answers; 0 where nothing is known."""
-        pixels_s = self._prepare.least + self._finish.least if image else 0.0
-        return pixels_s + self.least_run_s(min(rows, self._max_size))
+        if image and self._whole_images:
+            run_s = min(self.least_run_s(1), self._any_row.least)  # lone images are rare under load
+        else:
+            run_s = self.least_run_s(min(rows, self._max_size))
+        return run_s + (self._prepare.least + self._finish.least if image else 0.0)
 
     def answer_s(self, rows: int, *, image: bool, rows_ahead: int, rows_running: int) -> float:
         """Seconds to an answer behind others: its wait as it typically is, its own run as nearly all are.
@@ -115,11 +118,9 @@ class ServiceTimes:
         stages sets the pace: rows leave ``slots`` at a time, images enter ``pixel_threads`` at a time. Whole images
         have one stage.
         """
-        if image and self._group_size:
+        if image and self._whole_images:
             image_s = self._prepare.typical + self._any_row.typical + self._finish.typical
-            behind = max(0, rows_running - self._slots * self._group_size)  # handed over while all threads are busy
-            ahead = rows_ahead + behind + (rows_running - behind) / 2
-            return ahead * image_s / self._slots + self.reliable_image_s
+            return (rows_ahead + rows_running / 2) * image_s / self._slots + self.reliable_image_s
         full_row_s = self._recent(self._max_size).typical
         wait_s = (rows_ahead + rows_running / 2) * full_row_s / self._slots
         size = min(self._max_size, -(-(rows_ahead + rows) // self._slots))

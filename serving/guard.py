@@ -143,9 +143,7 @@ class Guard:
     def _must_wait(self, entry: Entry, watch: _Watch, now: float) -> bool:
         """A canary of a model that answers lets requests go first, for one interval at most."""
         late = now - watch.due
-        return (
-            self._swap.answers(entry) and entry.served.batcher.queue_depth > 0 and late < self._policy.canary_interval_s
-        )
+        return self._swap.answers(entry) and entry.served.waiting > 0 and late < self._policy.canary_interval_s
 
     async def _try(self, entry: Entry, watch: _Watch) -> None:
         fault = await self._judge.verdict(entry)

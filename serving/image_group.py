@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -16,6 +15,7 @@ import numpy as np
 from pipelines.types import AnyArray
 from serving.admission import Place, too_late
 from serving.executor import Run
+from serving.fairness import FairQueue
 from serving.rows import row_of
 
 RunRows: TypeAlias = Callable[[AnyArray, Run], Mapping[str, AnyArray]]
@@ -36,14 +36,12 @@ class ImageJob(Protocol):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class GroupImage:
-    """One image that was handed over to the run threads.
+    """One image on its way through the run threads.
 
     Attributes:
         job: its work.
         place: that it holds.
         answer: what its caller awaits; the event loop alone settles it.
-        latest: when its work must begin, alone, to end in time; monotonic seconds.
-        image_s: seconds that nearly all images take alone.
         left: nobody waits for it any more.
         group: which took it.
         result: of its job.
@@ -53,12 +51,10 @@ class GroupImage:
     job: ImageJob
     place: Place
     answer: asyncio.Future[Any]
-    latest: float
-    image_s: float
     left: bool = False
     group: Group | None = None
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def leave(self) -> None:
         """Nobody waits for it any more: it is not begun, and the run ends that it was the last one to wait for."""
@@ -69,7 +65,7 @@ class GroupImage:
     def settle(self, error: BaseException | None) -> None:
         """Give its caller, if it waits, its result or error, or ``error`` where that is one; only once.
 
-        It lets go of all three: an error's traceback holds the image.
+        It lets go of all of them: an error's traceback holds the image.
         """
         answer, result, error = self.answer, self.result, error or self.error
         self.group = self.result = self.error = None
@@ -90,15 +86,17 @@ class Group:
     Attributes:
         run: of the group's batch.
         begun: a thread has come to it.
+        counted: the event loop knows that it has begun.
+        settled: it is over, and takes nothing any more.
         images: that it took.
         ran: those of them that its run held.
     """
 
-    __slots__ = ("begun", "images", "ran", "run")
+    __slots__ = ("begun", "counted", "images", "ran", "run", "settled")
 
     def __init__(self) -> None:
         self.run = Run()
-        self.begun = False
+        self.begun = self.counted = self.settled = False
         self.images: list[GroupImage] = []
         self.ran: list[GroupImage] = []
 
@@ -113,107 +111,139 @@ class Group:
             self.run.terminate()
 
 
-class HandedOver:
-    """Images that wait for a run thread, in their order; the event loop adds, run threads take."""
+class WaitingImages:
+    """Images that wait for a run thread: the event loop adds, run threads take, priorities and clients in turns."""
 
     def __init__(self, *, most: int, slots: int) -> None:
         """At most ``most`` go together, and ``slots`` threads share them."""
         self._most, self._slots = most, slots
-        self._images: deque[GroupImage] = deque()
-        self._one_takes = threading.Lock()
+        self._queue: FairQueue[GroupImage] = FairQueue()
+        self._count = 0
+        self._image_s = self._least_s = 0.0
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._count
+
+    def pace(self, *, image_s: float, least_s: float) -> None:
+        """Say what nearly all images take alone, and what the quickest do; seconds, 0 where nothing is known."""
+        self._image_s, self._least_s = image_s, least_s
 
     def add(self, image: GroupImage) -> None:
-        """Let an image wait."""
-        self._images.append(image)
+        """Let an image wait, behind the others of its client."""
+        claim = image.place.claim
+        with self._lock:
+            self._queue.push(image, priority=claim.priority, client=claim.client)
+            self._count += 1
+
+    def remove(self, image: GroupImage) -> None:
+        """Take an image out, if it is there."""
+        claim = image.place.claim
+        with self._lock:
+            self._count -= self._queue.remove(image, priority=claim.priority, client=claim.client)
 
     def take(self, group: Group) -> None:
-        """Give a group its even share, in their order, and no more than can all be done in time.
+        """Give a group its even share, in turns, and no more than can all be done in time.
 
-        What nobody waits for is dropped; what is too late to begin is in the group with its error, beside its share.
+        What is too late to begin is in the group with its error, beside its share: while others wait, what may well end
+        too late takes the time of one that would not; for the last one the quickest decide.
         """
-        group.begun = True
-        taken: list[GroupImage] = []
-        with self._one_takes:
-            now, latest, share = time.monotonic(), math.inf, 0
-            most = min(self._most, -(-len(self._images) // self._slots))
-            while self._images and share < most:
-                image = self._images[0]
-                if image.left:
-                    self._images.popleft()
-                    continue
-                if now > image.latest:  # those before took longer than they were thought to
+        with self._lock:
+            if group.settled:
+                return
+            group.begun = True
+            most = min(self._most, -(-self._count // self._slots))
+            now, end, share = time.monotonic(), math.inf, 0
+            while share < most and self._queue:
+                image = self._queue.peek()
+                deadline = image.place.claim.deadline
+                if now > deadline - (self._image_s if self._count > 1 else self._least_s):
                     image.error = too_late()
+                elif share and now + (share + 1) * self._image_s > min(end, deadline):
+                    break
                 else:
-                    latest = min(latest, image.latest)
-                    if now + share * image.image_s > latest:
-                        break
-                    share += 1
-                taken.append(self._images.popleft())
-        group.images = taken
-        for image in taken:  # who leaves from here on looks at all of the group
-            image.group = group
+                    end, share = min(end, deadline), share + 1
+                group.images.append(self._queue.pop())
+                self._count -= 1
+            for image in group.images:  # who leaves from here on looks at all of the group
+                image.group = group
+        for image in group.images:
+            if image.place.claim.begin is not None:
+                image.place.claim.begin()
+
+    def settle(self, group: Group) -> list[GroupImage]:
+        """End a group; gives the images that it took."""
+        with self._lock:
+            group.settled = True
+            return group.images
 
     def drain(self) -> list[GroupImage]:
-        """Take all out, on the event loop."""
-        with self._one_takes:
-            images = list(self._images)
-            self._images.clear()
+        """Take all out."""
+        with self._lock:
+            images = list(self._queue)
+            self._queue, self._count = FairQueue(), 0
         return images
 
 
 class GroupWork:
     """The work of groups, on run threads; batches are made once and written anew for each group."""
 
-    def __init__(self, run_rows: RunRows, *, row_shape: tuple[int, ...] | None, dtype: str, most: int) -> None:
-        """``row_shape``: of each image's row, without batch axis; ``None``: each has its own, and ``most`` is 1."""
+    def __init__(self, run_rows: RunRows, *, row_shape: tuple[int, ...] | None, dtype: str) -> None:
+        """``row_shape``: of each image's row, without batch axis; ``None``: each has its own, and goes alone."""
         self._run_rows = run_rows
-        self._batch_shape = None if row_shape is None else (most, *row_shape)
-        self._dtype = dtype
+        self._row_shape, self._dtype = row_shape, dtype
         self._batches: list[AnyArray] = []  # those that no thread holds
 
     def do(self, group: Group) -> None:
         """Do everything for the images of a group; each has its result or its error then, or nobody waits for it."""
-        if self._batch_shape is None:
-            self._do(group, None)
-            return
+        try:
+            if self._row_shape is None:
+                self._do(group, None)
+                return
+            batch = self._batch_of(len(group.images), self._row_shape)
+            try:
+                self._do(group, batch)
+            finally:
+                self._batches.append(batch)
+        except BaseException as error:  # noqa: BLE001, it is raised where each image is awaited
+            for image in group.images:
+                image.error = image.error or error
+
+    def _batch_of(self, rows: int, row_shape: tuple[int, ...]) -> AnyArray:
+        """One with at least so many rows."""
         try:
             batch = self._batches.pop()
         except IndexError:
-            batch = np.empty(self._batch_shape, self._dtype)
-        try:
-            self._do(group, batch)
-        finally:
-            self._batches.append(batch)
+            batch = np.empty((rows, *row_shape), self._dtype)
+        return batch if len(batch) >= rows else np.empty((rows, *row_shape), self._dtype)
 
     def _do(self, group: Group, batch: AnyArray | None) -> None:
         for image in group.images:
             if image.left or image.error is not None:
                 continue
-            try:
-                row = image.job.prepare(None if batch is None else batch[len(group.ran)])
-            except Exception as error:  # noqa: BLE001, it is raised where the image is awaited
-                image.error = error
-                continue
-            group.ran.append(image)
-            if batch is None:
-                batch = row[np.newaxis]
-        if batch is not None and group.wanted:
-            self._run(group, batch[: len(group.ran)])
-
-    def _run(self, group: Group, rows: AnyArray) -> None:
-        try:
-            outputs = self._run_rows(rows, group.run)
-        except Exception as error:  # noqa: BLE001, as above
-            for image in group.ran:
-                image.error = error
+            row = _prepared(image, None if batch is None else batch[len(group.ran)])
+            if row is not None:
+                group.ran.append(image)
+                batch = row[np.newaxis] if batch is None else batch
+        if batch is None or not group.wanted:
             return
+        outputs = self._run_rows(batch[: len(group.ran)], group.run)
         for index, image in enumerate(group.ran):
-            if image.left:
-                continue
-            try:
-                image.result = image.job.finish(row_of(outputs, index), group.run.seconds)
-            except Exception as error:  # noqa: BLE001, as above
-                image.error = error
+            if not image.left:
+                _finish(image, row_of(outputs, index), group.run.seconds)
+
+
+def _prepared(image: GroupImage, out: AnyArray | None) -> AnyArray | None:
+    """The image's row; ``None`` where it has an error now. No more of the group is in that one's traceback."""
+    try:
+        return image.job.prepare(out)
+    except Exception as error:  # noqa: BLE001, it is raised where the image is awaited
+        image.error = error
+        return None
+
+
+def _finish(image: GroupImage, outputs: Mapping[str, AnyArray], inference_s: float) -> None:
+    try:
+        image.result = image.job.finish(outputs, inference_s)
+    except Exception as error:  # noqa: BLE001, as above
+        image.error = error

@@ -37,16 +37,13 @@ class ImageWork(Generic[T]):
     async def answer(self, model: ServedModel, place: Place, pixels: Threads) -> Finished[T]:
         """The message and what making it took; raises as ``DataPlane.predict``.
 
-        On an idle server each way between threads is a tenth of a small model: one thread does all. Whole images stay
-        on one thread under load, too; where tensors wait for a run, such an image's row waits among theirs.
+        Each way between threads is a tenth of a small model: where images do not wait for others' rows, and on an idle
+        server, a run thread does all.
         """
-        batcher, whole = model.batcher, model.policy.group_size > 0
-        job = ImageOnThread(self, model.pipeline)
-        if not whole and batcher.is_idle:
+        batcher, job = model.batcher, ImageOnThread(self, model.pipeline)
+        if model.policy.group_size or batcher.is_idle:
             return await model.whole_images.answer(job, place)
-        await batcher.admission.turn(place, keeps_window=whole)
-        if whole and not batcher.queue_depth:
-            return await model.whole_images.answer(job, place)
+        await batcher.admission.turn(place)
         row = await pixels.run(job.prepare)
         ran = await batcher.run(model.image_rows(row), place)
         return await pixels.run(job.finish, row_of(ran.outputs, 0), ran.inference_s)

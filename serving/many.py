@@ -23,7 +23,7 @@ async def predict_all(
     """
     if len(calls) == 1:
         return [await plane.predict_on(served, calls[0], serialize)]
-    room = asyncio.Semaphore(served.policy.slots * served.policy.max_size)
+    room = asyncio.Semaphore(served.policy.slots * served.most_rows[0])
 
     async def answer(index: int) -> T:
         async with room:

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from pipelines.golden import GoldenReport
+from pipelines.golden import GROUP_S, MOST_ROWS, GoldenReport, rows_within
 from pipelines.loader import LoadedModel
 from pipelines.manifest import GRAPH_FILE, CascadeManifest
 from pipelines.options import PredictOptions
@@ -25,8 +25,8 @@ from serving.metrics import ModelMeter
 from serving.rows import Rows, TensorContract
 from serving.whole_images import WholeImages
 
-MOST_ROWS, MOST_ROWS_ON_DEVICE = 8, 32
-BATCH_S, GROUP_S = 0.05, 0.1
+MOST_ROWS_ON_DEVICE = 32
+BATCH_S = 0.05
 # What a run took is taken for the next one until so long none came.
 SHRINK_IDLE_S = 10.0
 
@@ -41,7 +41,7 @@ def rows_per_run(row_s: float | None, *, most: int = MOST_ROWS) -> int:
         row_s: seconds of one warm row; ``None`` where nothing measured them.
         most: that a run is given in any case.
     """
-    return most if row_s is None else _within(BATCH_S, row_s, most)
+    return most if row_s is None else rows_within(BATCH_S, row_s, most)
 
 
 def rows_for(session: GraphSession, row_s: float | None) -> int:
@@ -58,12 +58,7 @@ def images_per_group(golden: GoldenReport | None) -> int:
     ResNet-18 (45 ms) takes 7 % less CPU by two, photos decoded among it, and no less by three or four. One where no
     batch was seen to give the bits of its rows alone.
     """
-    return max(1, min(golden.identical_rows, _within(GROUP_S, golden.row_s, MOST_ROWS))) if golden else 1
-
-
-def _within(seconds: float, row_s: float, most: int) -> int:
-    """Rows that take so long one by one, 1 to ``most``."""
-    return most if row_s * most <= seconds else max(1, int(seconds / row_s))
+    return max(1, min(golden.identical_rows, rows_within(GROUP_S, golden.row_s, MOST_ROWS))) if golden else 1
 
 
 class ServedModel:
@@ -120,8 +115,7 @@ class ServedModel:
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
         self._holds = 0
         self.batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
-        most = max(1, self.policy.group_size)
-        work = GroupWork(self.run_rows, row_shape=self._row_shape, dtype=loaded.manifest.image.dtype, most=most)
+        work = GroupWork(self.run_rows, row_shape=self._row_shape, dtype=loaded.manifest.image.dtype)
         self.whole_images = WholeImages(self.batcher, work)
 
     def _group_size(self, deploy: Deploy) -> int:
@@ -132,10 +126,10 @@ class ServedModel:
         """
         if self.loaded.session.provider != CPU or deploy.batching.max_delay_ms or (self.contract.fixed_rows or 1) > 1:
             return 0
-        asked = deploy.batching.max_size
+        most = self.contract.fixed_rows or deploy.batching.max_size
         if self._row_shape is None:
-            return 1 if (asked or 1) == 1 else 0
-        return asked or images_per_group(self.loaded.golden)
+            return 1 if (most or 1) == 1 else 0
+        return most or images_per_group(self.loaded.golden)
 
     @property
     def has_masks(self) -> bool:
@@ -146,6 +140,11 @@ class ServedModel:
     def most_rows(self) -> tuple[int, ...]:
         """Most rows in one run, of each model of the package."""
         return (max(self.policy.max_size, self.policy.group_size),)
+
+    @property
+    def waiting(self) -> int:
+        """Images and rows that wait for a run."""
+        return self.batcher.queue_depth + len(self.whole_images)
 
     @property
     def is_used(self) -> bool:
@@ -165,7 +164,7 @@ class ServedModel:
         """Let the gauges of this version tell of this one, in the place of any other that was loaded under its name."""
         batcher, meter = self.batcher, self.meter
         meter.watch(
-            queue_depth=lambda: batcher.queue_depth,
+            queue_depth=lambda: self.waiting,
             inflight=lambda: batcher.inside,
             queue_bytes=lambda: batcher.admission.bytes,
         )

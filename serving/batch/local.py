@@ -15,7 +15,7 @@ from pipelines.loader import Loaded, find_package, load_package
 from pipelines.options import PredictOptions
 from pipelines.types import ByteArray
 from serving.batch.engine import Engine, Finish
-from serving.batch.whole import WholeImages
+from serving.batch.whole import OnRunThreads
 from serving.cascade import serve_loaded
 from serving.catalog import Catalog
 from serving.cpu import usable_cores
@@ -100,7 +100,7 @@ async def local_engine(
     meter = Metrics().model(loaded.manifest.name, loaded.manifest.version)
     with serve_loaded(loaded, deploy, meter, cores=cores) as served, ExitStack() as stack:
         if served.policy.group_size:
-            whole = WholeImages(served, options)
+            whole = OnRunThreads(served, options)
             yield LocalEngine(loaded, served, whole, concurrency=whole.concurrency)
             return
         pixels = Threads(cores, name="pixels")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _CLAIM = Claim(image=True)
 
 
-class WholeImages:
+class OnRunThreads:
     """A model whose ``group_size`` is not 0; see ``serving.whole_images``.
 
     Attributes:

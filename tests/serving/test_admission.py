@@ -147,40 +147,6 @@ async def test_images_beyond_the_window_wait_undecoded_until_one_is_in_its_run(c
     assert (admission.inside, admission.in_window, admission.waiting) == (0, 0, False)
 
 
-async def test_who_keeps_the_window_makes_room_when_it_leaves(clock: Clock):
-    admission = admission_of(clock, window=1)
-    first, second = enter(admission, count=2, image=True)
-    await admission.turn(first, keeps_window=True)
-    turn = asyncio.create_task(admission.turn(second, keeps_window=True))
-    await settle()
-    admission.started(first, 1)
-    await settle()
-    assert not turn.done()
-    admission.leave(first)
-    await turn
-    admission.leave(second)
-    assert (admission.inside, admission.in_window, admission.waiting) == (0, 0, False)
-
-
-async def test_while_others_wait_an_image_begins_only_where_nearly_all_are_in_time(clock: Clock):
-    times = ServiceTimes(slots=1, max_size=1, pixel_threads=1, group_size=1)
-    for seconds in (0.1, 0.1, 0.2, 0.2):
-        times.ran(1, seconds, now=clock.now)
-    admission = Admission(Bounds(rows=9, bytes=9, window=1), times, clock=clock)
-    (first,) = enter(admission, image=True)
-    (second,) = enter(admission, image=True)
-    (third,) = enter(admission, image=True)
-    second.claim = Claim(image=True, deadline=clock.now + 0.15)
-    await admission.turn(first, keeps_window=True)
-    turns = [asyncio.create_task(admission.turn(place, keeps_window=True)) for place in (second, third)]
-    await settle()
-    admission.leave(first)
-    with pytest.raises(DeadlineExceededError, match="too little time is left"):
-        await turns[0]
-    admission.leave(second)
-    await turns[1]
-
-
 async def test_clients_take_turns_at_the_window(clock: Clock):
     admission = admission_of(clock, window=1)
     holder, *hog = enter(admission, count=4, image=True, client="hog")

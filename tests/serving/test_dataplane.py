@@ -27,11 +27,12 @@ from pipelines.options import PredictOptions
 from pipelines.session import Session
 from pipelines.types import AnyArray, identical
 from serving import image_work
-from serving.admission import Admission, Claim
+from serving.admission import Claim
 from serving.app import ListeningServer
 from serving.catalog import Catalog
 from serving.dataplane import Answer, DataPlane, PredictCall
 from serving.deploy import Batching, Deploy, Runtime
+from serving.image_group import WaitingImages
 from serving.metrics import STAGES, Metrics
 from serving.served import ServedModel
 from serving.threads import Threads
@@ -268,12 +269,12 @@ async def test_a_whole_image_whose_caller_leaves_before_its_turn_is_not_even_dec
 async def test_a_whole_image_whose_thread_comes_too_late_is_not_decoded(
     folders: dict[str, Path], photos: list[bytes], monkeypatch: pytest.MonkeyPatch
 ):
-    latest = iter((math.inf, 0.0))  # in its turn there was time enough, on its thread there is none left
-    monkeypatch.setattr(Admission, "latest_begin", lambda *_: next(latest))
+    pace = WaitingImages.pace  # at arrival there was time enough, on its thread there is none left
+    monkeypatch.setattr(WaitingImages, "pace", lambda waiting, **_: pace(waiting, image_s=1e3, least_s=1e3))
     monkeypatch.setattr(image_work, "prepare", lambda *_: pytest.fail("it was decoded"))
     async with plane_over(folders["classes"]) as parts:
         with pytest.raises(DeadlineExceededError, match="too little time is left"):
-            await parts.plane.predict(call_for(photos[0]), whole)
+            await parts.plane.predict(call_for(photos[0], deadline=time.monotonic() + PATIENCE_S), whole)
 
 
 async def test_a_deadline_of_a_millisecond_is_a_passed_deadline_and_no_overload(

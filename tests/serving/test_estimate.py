@@ -105,25 +105,17 @@ def test_a_row_behind_others_runs_with_its_share_of_them():
 
 
 def test_a_whole_image_waits_for_all_that_is_done_for_those_ahead():
-    times = ServiceTimes(slots=2, max_size=8, pixel_threads=2, group_size=1)
+    times = ServiceTimes(slots=2, max_size=8, pixel_threads=2, whole_images=True)
     times.ran(1, 0.03, now=0)
     times.pixels(prepare_s=0.01, finish_s=0.02)
     assert times.answer_s(1, image=True, rows_ahead=4, rows_running=2) == pytest.approx(5 * 0.06 / 2 + 0.06)
-    assert times.answer_s(1, image=True, rows_ahead=4, rows_running=3) == pytest.approx(6 * 0.06 / 2 + 0.06)
     assert times.reliable_image_s == pytest.approx(0.06)
 
 
-def test_of_whole_images_in_groups_those_of_one_group_in_each_slot_are_half_done():
-    times = ServiceTimes(slots=2, max_size=8, pixel_threads=2, group_size=4)
-    times.ran(4, 0.12, now=0)
-    times.pixels(prepare_s=0.01, finish_s=0.02)
-    assert times.answer_s(1, image=True, rows_ahead=0, rows_running=8) == pytest.approx(4 * 0.06 / 2 + 0.06)
-    assert times.answer_s(1, image=True, rows_ahead=3, rows_running=12) == pytest.approx(11 * 0.06 / 2 + 0.06)
-
-
 def test_a_whole_image_takes_what_rows_took_lately_whatever_the_size_of_their_runs():
-    times = ServiceTimes(slots=1, max_size=8, pixel_threads=1, group_size=8)
+    times = ServiceTimes(slots=1, max_size=8, pixel_threads=1, whole_images=True)
     times.ran(1, 1.0, now=0)
     for _ in range(40):
         times.ran(8, 0.08, now=0)
     assert times.reliable_image_s == pytest.approx(0.01)
+    assert times.least_s(1, image=True) == pytest.approx(0.01)

@@ -1,7 +1,7 @@
 import asyncio
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from pipelines.errors import DeadlineExceededError, ImageDecodeError, ModelRunEr
 from pipelines.types import AnyArray
 from serving.admission import Claim, Place
 from serving.executor import Run
-from serving.image_group import Group, GroupImage, GroupWork, HandedOver
+from serving.fairness import Priority
+from serving.image_group import Group, GroupImage, GroupWork, WaitingImages
 
 SHAPE = (2, 3)
 
@@ -61,24 +62,22 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
         yield runner.get_loop()
 
 
-def image_of(
-    loop: asyncio.AbstractEventLoop, job: Doubling, *, latest: float = math.inf, image_s: float = 0
-) -> GroupImage:
-    return GroupImage(job=job, place=Place(Claim()), answer=loop.create_future(), latest=latest, image_s=image_s)
+def image_of(loop: asyncio.AbstractEventLoop, job: Doubling, **claim: Any) -> GroupImage:
+    return GroupImage(job=job, place=Place(Claim(image=True, **claim)), answer=loop.create_future())
 
 
 def images_of(loop: asyncio.AbstractEventLoop, *values: float) -> list[GroupImage]:
     return [image_of(loop, Doubling(value)) for value in values]
 
 
-def taken(handed: HandedOver) -> list[GroupImage]:
+def taken(handed: WaitingImages) -> list[GroupImage]:
     group = Group()
     handed.take(group)
     return group.images
 
 
-def handed_of(images: Sequence[GroupImage], *, most: int = 8, slots: int = 1) -> HandedOver:
-    handed = HandedOver(most=most, slots=slots)
+def waiting_of(images: Sequence[GroupImage], *, most: int = 8, slots: int = 1) -> WaitingImages:
+    handed = WaitingImages(most=most, slots=slots)
     for image in images:
         handed.add(image)
     return handed
@@ -87,8 +86,8 @@ def handed_of(images: Sequence[GroupImage], *, most: int = 8, slots: int = 1) ->
 def done(images: Sequence[GroupImage], graph: Graph, *, row_shape: tuple[int, ...] | None = SHAPE) -> Group:
     """A group of all ``images``, its work done."""
     group = Group()
-    handed_of(images).take(group)
-    GroupWork(graph, row_shape=row_shape, dtype="float32", most=8).do(group)
+    waiting_of(images).take(group)
+    GroupWork(graph, row_shape=row_shape, dtype="float32").do(group)
     return group
 
 
@@ -100,7 +99,7 @@ def test_each_thread_takes_its_even_share_of_those_that_wait(
     loop: asyncio.AbstractEventLoop, waiting: int, most: int, slots: int, shares: list[int]
 ):
     images = images_of(loop, *range(waiting))
-    handed = handed_of(images, most=most, slots=slots)
+    handed = waiting_of(images, most=most, slots=slots)
     groups = []
     while len(handed):
         groups.append(taken(handed))
@@ -108,42 +107,77 @@ def test_each_thread_takes_its_even_share_of_those_that_wait(
     assert [image for group in groups for image in group] == images
 
 
-def test_what_nobody_waits_for_is_not_taken(loop: asyncio.AbstractEventLoop):
+def test_an_image_that_is_removed_is_not_taken(loop: asyncio.AbstractEventLoop):
     images = images_of(loop, 1, 2, 3)
-    images[0].leave()
-    images[2].leave()
-    handed = handed_of(images)
-    assert taken(handed) == [images[1]]
+    handed = waiting_of(images)
+    handed.remove(images[1])
+    handed.remove(images[1])
+    assert len(handed) == 2
+    assert taken(handed) == [images[0], images[2]]
     assert taken(handed) == []
-    assert len(handed) == 0
+
+
+def test_high_ones_go_first_and_clients_take_turns(loop: asyncio.AbstractEventLoop):
+    hog = [image_of(loop, Doubling(i), client="hog") for i in range(3)]
+    guest = image_of(loop, Doubling(3), client="guest")
+    high = image_of(loop, Doubling(4), client="hog", priority=Priority.HIGH)
+    assert taken(waiting_of([*hog, guest, high])) == [high, hog[0], guest, hog[1], hog[2]]
 
 
 def test_a_group_grows_only_while_all_of_it_can_be_in_time(loop: asyncio.AbstractEventLoop):
-    soon = time.monotonic() + 250
-    images = [image_of(loop, Doubling(i), latest=soon, image_s=100) for i in range(5)]
-    handed = handed_of(images)
-    assert taken(handed) == images[:3]  # the third begins 200 s from now
+    soon = time.monotonic() + 350
+    images = [image_of(loop, Doubling(i), deadline=soon) for i in range(5)]
+    handed = waiting_of(images)
+    handed.pace(image_s=100, least_s=1)
+    assert taken(handed) == images[:3]
     assert taken(handed) == images[3:]
 
 
 def test_an_image_that_cannot_wait_for_others_is_not_joined(loop: asyncio.AbstractEventLoop):
-    hurried = image_of(loop, Doubling(0), latest=time.monotonic() + 50, image_s=100)
-    patient = image_of(loop, Doubling(1), image_s=100)
-    handed = handed_of([patient, hurried])
+    hurried = image_of(loop, Doubling(0), deadline=time.monotonic() + 150)
+    patient = image_of(loop, Doubling(1))
+    handed = waiting_of([patient, hurried])
+    handed.pace(image_s=100, least_s=1)
     assert taken(handed) == [patient]
     assert taken(handed) == [hurried]
 
 
+def test_while_others_wait_an_image_begins_only_where_nearly_all_are_in_time(loop: asyncio.AbstractEventLoop):
+    soon = time.monotonic() + 50
+    first, last = (image_of(loop, Doubling(i), deadline=soon) for i in range(2))
+    handed = waiting_of([first, last])
+    handed.pace(image_s=100, least_s=1)
+    assert taken(handed) == [first, last]
+    assert isinstance(first.error, DeadlineExceededError)
+    assert last.error is None  # nobody else wants the time
+
+
 def test_what_is_too_late_is_told_so_and_takes_nobodys_room(loop: asyncio.AbstractEventLoop):
-    late = [image_of(loop, Doubling(i), latest=time.monotonic() - 1) for i in range(3)]
+    late = [image_of(loop, Doubling(i), deadline=time.monotonic() - 1) for i in range(3)]
     in_time = images_of(loop, 7, 8)
-    graph = Graph()
     group = Group()
-    handed_of([*late, *in_time], most=2).take(group)
-    GroupWork(graph, row_shape=SHAPE, dtype="float32", most=2).do(group)
+    waiting_of([*late, *in_time], most=2).take(group)
+    GroupWork(Graph(), row_shape=SHAPE, dtype="float32").do(group)
     assert [type(image.error) for image in late] == [DeadlineExceededError] * 3
     assert [image.result for image in in_time] == [14, 16]
     assert all(image.job.prepared == 0 for image in late)  # type: ignore[attr-defined]
+
+
+def test_work_is_said_to_begin_when_it_is_taken(loop: asyncio.AbstractEventLoop):
+    begun: list[int] = []
+    images = [image_of(loop, Doubling(i), begin=lambda i=i: begun.append(i)) for i in range(3)]
+    handed = waiting_of(images, most=2)
+    assert begun == []
+    taken(handed)
+    assert begun == [0, 1]
+
+
+def test_a_group_that_was_settled_takes_nothing(loop: asyncio.AbstractEventLoop):
+    handed = waiting_of(images_of(loop, 1, 2))
+    group = Group()
+    assert handed.settle(group) == []
+    handed.take(group)
+    assert (group.images, len(handed)) == ([], 2)
 
 
 def test_a_group_runs_once_and_each_image_gets_its_own_row(loop: asyncio.AbstractEventLoop):
@@ -184,12 +218,32 @@ def test_a_run_that_fails_fails_each_image_in_it_and_no_other(loop: asyncio.Abst
     assert [image.error is graph.error for image in images] == [True, True, False]
 
 
+def test_memory_that_is_not_there_fails_the_group(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> AnyArray:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(np, "empty", refuse)
+    images = images_of(loop, 1, 2)
+    done(images, Graph())
+    assert [type(image.error) for image in images] == [MemoryError] * 2
+
+
+def test_a_batch_grows_with_its_group(loop: asyncio.AbstractEventLoop):
+    graph = Graph()
+    work = GroupWork(graph, row_shape=SHAPE, dtype="float32")
+    for values in ((1,), (2, 3, 4)):
+        group = Group()
+        waiting_of(images_of(loop, *values)).take(group)
+        work.do(group)
+        assert [image.result for image in group.ran] == [2 * value for value in values]
+
+
 def test_rows_are_written_into_the_batch_that_runs_and_it_is_used_again(loop: asyncio.AbstractEventLoop):
     graph = Graph()
-    work = GroupWork(graph, row_shape=SHAPE, dtype="float32", most=4)
-    for values in ((1, 2), (3,), (4, 5, 6)):
+    work = GroupWork(graph, row_shape=SHAPE, dtype="float32")
+    for values in ((4, 5, 6), (1, 2), (3,)):
         group = Group()
-        handed_of(images_of(loop, *values)).take(group)
+        waiting_of(images_of(loop, *values)).take(group)
         work.do(group)
         assert [image.result for image in group.ran] == [2 * value for value in values]
     first, *others = (rows.__array_interface__["data"][0] for rows in graph.batches)

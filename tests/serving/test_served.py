@@ -12,6 +12,7 @@ from serving.deploy import Batching, Deploy, Runtime
 from serving.metrics import Metrics
 from serving.served import ServedModel, rows_for, rows_per_run
 from tests.builders import image_spec
+from tests.graphs import classifier_graph
 from tests.packages import make_package
 
 
@@ -81,6 +82,15 @@ async def test_images_go_together_only_where_a_batch_was_seen_to_give_the_same_b
 ):
     with served(folders["classes"], row_s=row_s, deploy=Deploy(), identical_rows=identical_rows) as model:
         assert model.policy.group_size == group_size
+
+
+async def test_images_go_alone_where_the_graphs_batch_is_fixed_whatever_the_operator_asks_for(tmp_path: Path):
+    graph = classifier_graph()
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    folder = make_package(tmp_path / "tiny", graph=graph)
+    with served(folder, row_s=0.001, deploy=Deploy(batching=Batching(max_size=4))) as model:
+        assert (model.policy.group_size, model.policy.max_size) == (1, 1)
 
 
 async def test_images_of_a_model_that_was_not_replayed_go_alone(folders: dict[str, Path]):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.errors import RunTerminatedError
+from pipelines.errors import OverloadedError, RunTerminatedError
 from pipelines.types import AnyArray
 from serving.batcher import Batcher
 from serving.executor import Run
@@ -66,7 +66,7 @@ class Models:
     def __init__(self, *, slots: int = 1, group_size: int = GROUP) -> None:
         self.threads, self.seen = ThreadsByHand(), Seen()
         self.batcher: Batcher = batcher_of(self.threads, slots=slots, group_size=group_size, seen=self.seen)
-        work = GroupWork(self.graph, row_shape=(1,), dtype="float32", most=group_size)
+        work = GroupWork(self.graph, row_shape=(1,), dtype="float32")
         self.whole = WholeImages(self.batcher, work)
         self.in_run: Callable[[Run], Any] = lambda run: None
         self.sizes: list[int] = []
@@ -140,7 +140,7 @@ async def test_what_a_run_did_for_those_who_left_is_wasted():
     models = Models()
     answers = models.send(1, 2, 3, 4)
     await settle()
-    waiting = list(models.whole._images._images)
+    waiting = list(models.whole._images._queue)
     models.in_run = lambda run: waiting[0].answer.cancel()
     models.threads.work()
     assert await asyncio.gather(*answers[1:]) == [2, 3, 4]
@@ -151,7 +151,7 @@ async def test_who_leaves_a_group_does_not_end_it_and_the_last_one_does():
     models, states = Models(), []
     images = [asyncio.create_task(models.answer(Job(value))) for value in (1, 2)]
     await settle()
-    group_images = list(models.whole._images._images)
+    group_images = list(models.whole._images._queue)
 
     def leave(run: Run) -> None:
         for image in group_images:
@@ -206,6 +206,64 @@ async def test_threads_that_are_left_behind_fail_what_they_took_and_what_waits()
     got = await asyncio.gather(*answers, return_exceptions=True)
     assert [type(error) for error in got] == [RunTerminatedError] * 6
     assert models.batcher.inside == 0
+
+
+async def test_waiting_images_are_not_yet_in_a_run_and_taken_ones_are():
+    models = Models(group_size=2)
+    answers = models.send(*range(4))
+    await settle()
+    running = []
+    models.in_run = lambda run: running.append(len(models.whole))
+    assert (len(models.whole), models.batcher.admission._running_rows) == (4, 0)
+    models.threads.work()
+    assert running == [2]
+    answers += models.send(4)
+    await settle()
+    assert models.batcher.admission._running_rows == 0  # those two are over
+    while models.threads.jobs:
+        models.threads.work()
+        await settle()
+    assert await asyncio.gather(*answers) == [0, 1, 2, 3, 4]
+
+
+async def test_a_full_server_sends_a_waiting_image_away_and_no_thread_takes_it():
+    models = Models(group_size=1)
+    jobs = [Job(i) for i in range(3)]
+    answers = [asyncio.create_task(models.answer(job)) for job in jobs]
+    await settle()
+    (*_, newest) = models.whole._images._queue
+    assert newest.place.waiter is not None
+    newest.place.waiter.set_exception(OverloadedError("its place went to another", retry_after_s=1, reason="shed"))
+    await settle()
+    while models.threads.jobs:
+        models.threads.work()
+        await settle()
+    got = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(one) for one in got] == [float, float, OverloadedError]
+    assert not jobs[2].prepared
+
+
+async def test_images_and_tensors_take_turns():
+    models = Models(group_size=1)
+    answers = models.send(*range(6))
+    await settle()
+    rows = submit(models.batcher, row(1), row(2, shape=(1,)), row(3, shape=(2,)))
+    order = ""
+    for _ in range(12):
+        await settle()
+        index = next((i for i, (_, done) in enumerate(models.threads.batches) if not done.done()), None)
+        if index is None:
+            break
+        if models.threads.batches[index][0]:
+            order += "t"
+            models.threads.answer(index)
+        else:
+            order += "i"
+            models.threads.work()
+    await asyncio.gather(*answers, *rows)
+    assert order.count("i") == 6
+    assert "tt" not in order
+    assert order.index("t") <= 2
 
 
 async def test_closed_threads_take_no_image():
