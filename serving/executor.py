@@ -32,7 +32,12 @@ class Run(RunControl):
 
 
 class Executor:
-    """One session shared by ``slots`` threads: so many batches run at once."""
+    """One session shared by ``slots`` threads: so many batches run at once.
+
+    Attributes:
+        slots: threads.
+        spare: batches of whole images that no run holds; ``shrink`` lets go of them.
+    """
 
     def __init__(self, session: GraphSession, *, slots: int, name: str, shrinks: bool = False) -> None:
         """``shrinks``: ``shrink`` will be called; the latest rows are kept for it."""
@@ -42,6 +47,7 @@ class Executor:
         self._join: Join = getattr(session, "join", join_arrays)
         self._padding: Callable[[int], int] | None = getattr(session, "padding", None)
         self._shrinks = shrinks
+        self.spare: list[AnyArray] = []
         self._latest: Rows | None = None
         self._threads = Threads(slots, name=f"run-{name}")
 
@@ -74,9 +80,14 @@ class Executor:
             run.padding = self._padding(sum(part.count for part in parts))
         return part_outputs(outputs, parts)
 
+    def run_rows(self, name: str, outputs: tuple[str, ...], rows: AnyArray, run: Run) -> dict[str, AnyArray]:
+        """As ``run``, of rows for the graph's one input ``name``, batch axis first."""
+        return self.run([Rows({name: rows}, len(rows), outputs)], run)[0]
+
     def shrink(self) -> asyncio.Future[None] | None:
         """Give the arena's memory back to the process by one more run, of the latest rows; ``None``: none ran since."""
         rows, self._latest = self._latest, None
+        self.spare.clear()
         return None if rows is None else self._threads.run(self._run_and_shrink, rows)
 
     def _run_and_shrink(self, rows: Rows) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from pipelines.types import AnyArray
-from serving.admission import Place, too_late
+from serving.admission import HEADROOM, Place, too_late
 from serving.executor import Run
 from serving.fairness import FairQueue
 from serving.rows import row_of
@@ -86,17 +86,18 @@ class Group:
     Attributes:
         run: of the group's batch.
         begun: a thread has come to it.
-        counted: the event loop knows that it has begun.
+        taken: its images are all there.
+        counted: the event loop knows that they are.
         settled: it is over, and takes nothing any more.
         images: that it took.
         ran: those of them that its run held.
     """
 
-    __slots__ = ("begun", "counted", "images", "ran", "run", "settled")
+    __slots__ = ("begun", "counted", "images", "ran", "run", "settled", "taken")
 
     def __init__(self) -> None:
         self.run = Run()
-        self.begun = self.counted = self.settled = False
+        self.begun = self.taken = self.counted = self.settled = False
         self.images: list[GroupImage] = []
         self.ran: list[GroupImage] = []
 
@@ -159,7 +160,7 @@ class WaitingImages:
                 deadline = image.place.claim.deadline
                 if now > deadline - (self._image_s if self._count > 1 else self._least_s):
                     image.error = too_late()
-                elif share and now + (share + 1) * self._image_s > min(end, deadline):
+                elif share and (share + 1) * self._image_s > (min(end, deadline) - now) * HEADROOM:
                     break
                 else:
                     end, share = min(end, deadline), share + 1
@@ -167,9 +168,7 @@ class WaitingImages:
                 self._count -= 1
             for image in group.images:  # who leaves from here on looks at all of the group
                 image.group = group
-        for image in group.images:
-            if image.place.claim.begin is not None:
-                image.place.claim.begin()
+            group.taken = True
 
     def settle(self, group: Group) -> list[GroupImage]:
         """End a group; gives the images that it took."""
@@ -188,15 +187,26 @@ class WaitingImages:
 class GroupWork:
     """The work of groups, on run threads; batches are made once and written anew for each group."""
 
-    def __init__(self, run_rows: RunRows, *, row_shape: tuple[int, ...] | None, dtype: str) -> None:
-        """``row_shape``: of each image's row, without batch axis; ``None``: each has its own, and goes alone."""
-        self._run_rows = run_rows
+    def __init__(
+        self, run_rows: RunRows, spare: list[AnyArray], *, row_shape: tuple[int, ...] | None, dtype: str
+    ) -> None:
+        """Work on images.
+
+        Args:
+            run_rows: runs the rows of a group.
+            spare: where batches lie that no group holds; whoever has it, too, may clear it.
+            row_shape: of each image's row, without batch axis; ``None``: each has its own, and goes alone.
+            dtype: of the rows.
+        """
+        self._run_rows, self._spare = run_rows, spare
         self._row_shape, self._dtype = row_shape, dtype
-        self._batches: list[AnyArray] = []  # those that no thread holds
 
     def do(self, group: Group) -> None:
         """Do everything for the images of a group; each has its result or its error then, or nobody waits for it."""
         try:
+            for image in group.images:
+                if image.place.claim.begin is not None:
+                    image.place.claim.begin()
             if self._row_shape is None:
                 self._do(group, None)
                 return
@@ -204,7 +214,7 @@ class GroupWork:
             try:
                 self._do(group, batch)
             finally:
-                self._batches.append(batch)
+                self._spare.append(batch)
         except BaseException as error:  # noqa: BLE001, it is raised where each image is awaited
             for image in group.images:
                 image.error = image.error or error
@@ -212,7 +222,7 @@ class GroupWork:
     def _batch_of(self, rows: int, row_shape: tuple[int, ...]) -> AnyArray:
         """One with at least so many rows."""
         try:
-            batch = self._batches.pop()
+            batch = self._spare.pop()
         except IndexError:
             batch = np.empty((rows, *row_shape), self._dtype)
         return batch if len(batch) >= rows else np.empty((rows, *row_shape), self._dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipelines.types import AnyArray
 from serving.batcher import Batcher, BatchPolicy
 from serving.cpu_plan import plan_model
 from serving.deploy import Deploy
-from serving.executor import Executor, Run
+from serving.executor import Executor
 from serving.image_group import GroupWork
 from serving.metrics import ModelMeter
 from serving.rows import Rows, TensorContract
@@ -115,7 +116,9 @@ class ServedModel:
         self._executor = Executor(loaded.session, slots=self.policy.slots, name=name, shrinks=shrinks)
         self._holds = 0
         self.batcher = Batcher(self._executor, self.policy, meter=meter, pixel_threads=cores)
-        work = GroupWork(self.run_rows, row_shape=self._row_shape, dtype=loaded.manifest.image.dtype)
+        run_rows = partial(self._executor.run_rows, self._image_input, self._image_outputs)
+        dtype = loaded.manifest.image.dtype
+        work = GroupWork(run_rows, self._executor.spare, row_shape=self._row_shape, dtype=dtype)
         self.whole_images = WholeImages(self.batcher, work)
 
     def _group_size(self, deploy: Deploy) -> int:
@@ -162,9 +165,9 @@ class ServedModel:
 
     def show(self) -> None:
         """Let the gauges of this version tell of this one, in the place of any other that was loaded under its name."""
-        batcher, meter = self.batcher, self.meter
+        batcher, whole_images, meter = self.batcher, self.whole_images, self.meter  # not self: it is to be freed
         meter.watch(
-            queue_depth=lambda: self.waiting,
+            queue_depth=lambda: batcher.queue_depth + len(whole_images),
             inflight=lambda: batcher.inside,
             queue_bytes=lambda: batcher.admission.bytes,
         )
@@ -177,15 +180,7 @@ class ServedModel:
 
     def image_rows(self, row: AnyArray) -> Rows:
         """The rows of one image: its row, and the outputs that the pipeline reads."""
-        return self._rows(row[np.newaxis])
-
-    def run_rows(self, rows: AnyArray, run: Run) -> dict[str, AnyArray]:
-        """Run the rows of images, batch axis first, in the caller's own thread; outputs likewise."""
-        (outputs,) = self._executor.run([self._rows(rows)], run)
-        return outputs
-
-    def _rows(self, rows: AnyArray) -> Rows:
-        return Rows({self._image_input: rows}, len(rows), self._image_outputs)
+        return Rows({self._image_input: row[np.newaxis]}, 1, self._image_outputs)
 
     def keep_apart(self, *, apart: bool) -> None:
         """Keep the run threads on a core each, or let them run anywhere again."""

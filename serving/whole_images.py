@@ -72,11 +72,14 @@ class WholeImages:
     def _ask_threads(self) -> None:
         """Let one more thread take what waits, where not enough are on their way to it."""
         for group in self._groups:
-            self._count_begun(group)
+            self._count_taken(group)
+        waiting = len(
+            self._images
+        )  # before the groups: a thread that takes in between is asked once too often, not too seldom
         coming = sum(not group.begun for group in self._groups)
         slots = self._batcher.policy.slots
         most = slots if self._batcher.queue_depth else 2 * slots
-        if coming < len(self._images) and len(self._groups) < most:
+        if coming < waiting and len(self._groups) < most:
             group = Group()
             done = self._batcher.hold_slot(partial(self._take, group), group.run)
             self._groups.add(group)
@@ -86,9 +89,9 @@ class WholeImages:
         self._images.take(group)
         self._work.do(group)
 
-    def _count_begun(self, group: Group) -> None:
+    def _count_taken(self, group: Group) -> None:
         """Count its images as running, once their thread has taken them."""
-        if group.counted or not group.begun:
+        if group.counted or not group.taken:
             return
         group.counted = True
         for image in group.images:
@@ -100,7 +103,7 @@ class WholeImages:
         self._groups.discard(group)
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         images = self._images.settle(group)
-        self._count_begun(group)
+        self._count_taken(group)
         if rows := len(group.ran):
             gone = sum(image.answer.done() for image in group.ran)
             failed = error is not None or all(image.error is not None for image in group.ran)

@@ -37,7 +37,7 @@ async def test_an_answer_equals_the_graphs_own_row_by_row_to_the_bit(server: Lis
 
 
 async def test_tensors_and_images_share_a_run(folders: dict[str, Path], photos: list[bytes], offline: Offline):
-    deploy = Deploy(runtime=Runtime(instances=1))
+    deploy = Deploy(batching=Batching(max_delay_ms=0.1), runtime=Runtime(instances=1))
     async with plane_over(folders["classes"], gated=True, deploy=deploy) as parts:
         first = asyncio.create_task(parts.plane.infer(call(pixels(1))))
         assert await asyncio.to_thread(parts.session.entered.acquire, timeout=PATIENCE_S)

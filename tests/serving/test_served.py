@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -106,6 +108,21 @@ async def test_where_rows_have_the_shapes_of_their_images_only_rows_batch(
     folder = make_package(tmp_path / "tiny", image=image_spec(fit=fit))
     with served(folder, row_s=0.001, deploy=deploy) as model:
         assert model.policy.group_size == group_size
+
+
+async def test_a_model_that_is_served_no_more_is_freed_without_the_garbage_collector(folders: dict[str, Path]):
+    meter = Metrics().model("classes", 1)
+    gc.collect()
+    gc.disable()
+    try:
+        model = ServedModel(load_package(folders["classes"]), Deploy(), meter, cores=1)
+        model.show()
+        with model:
+            seen = weakref.ref(model)
+        del model
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 async def test_fewer_runs_than_cores_are_fed_by_the_other_cores(folders: dict[str, Path]):

@@ -11,7 +11,7 @@ from pipelines.errors import OverloadedError, RunTerminatedError
 from pipelines.types import AnyArray
 from serving.batcher import Batcher
 from serving.executor import Run
-from serving.image_group import GroupWork
+from serving.image_group import GroupImage, GroupWork
 from serving.whole_images import WholeImages
 from tests.serving.test_batcher import RUN_S, Runs, Seen, batcher_of, place_in, row, settle, submit
 
@@ -66,7 +66,7 @@ class Models:
     def __init__(self, *, slots: int = 1, group_size: int = GROUP) -> None:
         self.threads, self.seen = ThreadsByHand(), Seen()
         self.batcher: Batcher = batcher_of(self.threads, slots=slots, group_size=group_size, seen=self.seen)
-        work = GroupWork(self.graph, row_shape=(1,), dtype="float32")
+        work = GroupWork(self.graph, [], row_shape=(1,), dtype="float32")
         self.whole = WholeImages(self.batcher, work)
         self.in_run: Callable[[Run], Any] = lambda run: None
         self.sizes: list[int] = []
@@ -224,6 +224,24 @@ async def test_waiting_images_are_not_yet_in_a_run_and_taken_ones_are():
         models.threads.work()
         await settle()
     assert await asyncio.gather(*answers) == [0, 1, 2, 3, 4]
+
+
+async def test_images_are_counted_as_running_once_a_thread_has_taken_all_of_its_group():
+    models = Models()
+    answers = models.send(*range(4))
+    await settle()
+    queue = models.whole._images._queue
+    pop = queue.pop
+
+    def pop_while_the_loop_looks() -> GroupImage:
+        models.whole._ask_threads()
+        return pop()
+
+    queue.pop = pop_while_the_loop_looks  # type: ignore[method-assign]
+    models.threads.work()
+    models.whole._ask_threads()
+    assert models.batcher.admission._running_rows == 4
+    assert await asyncio.gather(*answers) == [0, 1, 2, 3]
 
 
 async def test_a_full_server_sends_a_waiting_image_away_and_no_thread_takes_it():
