@@ -73,9 +73,8 @@ class WholeImages:
         """Let one more thread take what waits, where not enough are on their way to it."""
         for group in self._groups:
             self._count_taken(group)
-        waiting = len(
-            self._images
-        )  # before the groups: a thread that takes in between is asked once too often, not too seldom
+        # Before the groups: where a thread takes in between, one is asked too often and none too seldom.
+        waiting = len(self._images)
         coming = sum(not group.begun for group in self._groups)
         slots = self._batcher.policy.slots
         most = slots if self._batcher.queue_depth else 2 * slots

@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,11 @@ from pipelines.errors import (
     ProviderError,
     SealError,
 )
-from pipelines.golden import replay
 from pipelines.loader import find_package, load_package, sha256_of
 from pipelines.manifest import GoldenOptions
-from pipelines.session import Session, SessionOptions
+from pipelines.session import SessionOptions
 from pipelines.tasks import predict
-from pipelines.types import AnyArray, Classification
+from pipelines.types import Classification
 from tests.builders import detection_head, golden_tolerance
 from tests.graphs import broken_batch_graph, classifier_graph, embedder_graph, heatmap_graph
 from tests.packages import edit_manifest, make_package, photo, png
@@ -285,32 +284,3 @@ def test_a_graph_with_operators_of_its_own_is_refused(copy: Path) -> None:
     fit_checksum(copy, "model.onnx")
     with pytest.raises(GraphMismatchError, match=r"somebody\.else.* is not a registered function/op"):
         load_package(copy)
-
-
-class Nudged:
-    """A session whose batches differ from its lone rows by less than any tolerance."""
-
-    def __init__(self, session: Session, *, by: float) -> None:
-        self.inputs, self.outputs, self.provider = session.inputs, session.outputs, session.provider
-        self.rows: list[int] = []
-        self._session, self._by = session, by
-
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        outputs = self._session.run(feeds)
-        self.rows.append(len(next(iter(feeds.values()))))
-        return {name: value + np.float32(self._by * (self.rows[-1] > 1)) for name, value in outputs.items()}
-
-    def close(self) -> None:
-        self._session.close()
-
-
-@pytest.mark.parametrize(("by", "identical"), [(0.0, True), (1e-6, False)])
-def test_a_replay_tells_whether_a_batch_gives_the_bits_of_its_rows_alone(
-    tmp_path: Path, by: float, *, identical: bool
-) -> None:
-    folder = make_package(tmp_path / "tiny")
-    with load_package(folder) as model:
-        session = Nudged(model.session, by=by)
-        report = replay(model.manifest, folder, model.pipeline, session)
-    assert report.identical_rows == (max(session.rows) if identical else 0)
-    assert max(session.rows) > 1
